@@ -1,0 +1,48 @@
+"""Checks of arguments: each names the argument, the rule, the value and the remedy.
+
+They run where values are concrete, in the named constructors; traced values, which
+have none, pass.
+"""
+
+from __future__ import annotations
+
+import jax
+import numpy as np
+
+from synthex_jax.typing import ArrayLike
+
+
+def require(condition: bool, message: str) -> None:
+    """Raise ``ValueError(message)`` unless the condition holds."""
+    if not condition:
+        raise ValueError(message)
+
+
+def require_shape(name: str, value: ArrayLike, shape: tuple[int, ...]) -> None:
+    """Refuse an array of another shape; shapes are known under tracing too."""
+    got = np.shape(value)
+    require(got == shape, f"{name} must have shape {shape}, got {got}")
+
+
+def require_finite(name: str, value: ArrayLike) -> None:
+    """Refuse a concrete array that holds NaN or infinity, and say how many."""
+    if isinstance(value, jax.core.Tracer):
+        return
+    finite = np.isfinite(np.asarray(value))
+    require(
+        bool(finite.all()),
+        f"{name} must be finite, {np.size(finite) - int(finite.sum())} of its "
+        f"{np.size(finite)} values are NaN or infinite; replace them first "
+        "(np.nan_to_num)",
+    )
+
+
+def require_positive(name: str, value: ArrayLike, unit: str = "") -> None:
+    """Refuse a concrete value that is not finite and above zero."""
+    if isinstance(value, jax.core.Tracer):
+        return
+    concrete = np.asarray(value)
+    require(
+        bool(np.all(np.isfinite(concrete) & (concrete > 0))),
+        f"{name} must be positive{' ' + unit if unit else ''}, got {concrete}",
+    )

@@ -1,0 +1,1 @@
+"""Frames, rigid motions, cameras and C-arms."""

@@ -1,0 +1,29 @@
+"""Elementary functions whose derivatives stay finite where the textbook's do not."""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from synthex_jax.typing import ArrayLike
+
+
+def safe_norm(vectors: Float[Array, "*batch n"]) -> Float[Array, "*batch"]:
+    """Euclidean length along the last axis, with derivative 0 at the zero vector.
+
+    The derivative of ``sqrt`` at 0 is infinite and turns into NaN in reverse mode;
+    both branches of the ``where`` are guarded, so neither value nor slope is.
+    """
+    squared = jnp.sum(vectors**2, axis=-1)
+    is_zero = squared == 0
+    return jnp.where(is_zero, 0.0, jnp.sqrt(jnp.where(is_zero, 1.0, squared)))
+
+
+def away_from_zero(
+    values: Float[Array, "*batch"], smallest: ArrayLike
+) -> Float[Array, "*batch"]:
+    """``values`` with magnitudes below ``smallest`` raised to it, signs kept.
+
+    A divisor that went through it gives finite quotients and finite derivatives;
+    zero counts as positive.
+    """
+    floor = jnp.where(values < 0, -jnp.asarray(smallest), smallest)
+    return jnp.where(jnp.abs(values) < smallest, floor, values)

@@ -1,0 +1,1 @@
+"""X-ray physics that knows energies and materials, and no rays."""

@@ -1,0 +1,1 @@
+"""Projectors: from a volume and a camera to integrals along rays."""

@@ -1,0 +1,1 @@
+"""CT volumes: in memory, from files, from samples anyone can install."""
