@@ -12,7 +12,7 @@ import numpy as np
 from synthex_jax.typing import ArrayLike
 
 
-def require(condition: bool, message: str) -> None:
+def require(condition: bool | np.bool_, message: str) -> None:
     """Raise ``ValueError(message)`` unless the condition holds."""
     if not condition:
         raise ValueError(message)

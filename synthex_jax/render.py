@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from synthex_jax.geometry.camera import Camera
 from synthex_jax.projectors.joseph import Joseph
+from synthex_jax.projectors.siddon import Siddon
 from synthex_jax.typing import ChannelImage
 from synthex_jax.volumes.volume import Volume
 
 
 def line_integrals(
-    volume: Volume, camera: Camera, *, projector: Joseph = Joseph()
+    volume: Volume, camera: Camera, *, projector: Joseph | Siddon = Joseph()
 ) -> ChannelImage:
     """Integrals of a volume along the rays from the source to each pixel center.
 

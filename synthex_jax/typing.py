@@ -4,10 +4,14 @@ Shapes are jaxtyping annotations. They are documentation that a reader and a typ
 checker share; the test suite checks them at run time.
 """
 
-from typing import TypeAlias
+from collections.abc import Sequence
+from typing import Any, TypeAlias
 
-from jaxtyping import Array, Float, Num, PRNGKeyArray
-from jaxtyping import ArrayLike as ArrayLike
+import jax
+from jaxtyping import Array, Float, PRNGKeyArray, Shaped
+
+ArrayLike: TypeAlias = jax.typing.ArrayLike | Sequence[Any]
+"""What ``jnp.asarray`` takes: arrays, numbers, and (nested) sequences of them."""
 
 PRNGKey: TypeAlias = PRNGKeyArray
 """A JAX random key, always the first argument of a function that draws."""
@@ -31,7 +35,7 @@ Pixels: TypeAlias = Float[Array, "*batch 2"]
 
 Image: TypeAlias = Float[Array, "rows cols"]
 ChannelImage: TypeAlias = Float[Array, "rows cols *channels"]
-Voxels: TypeAlias = Num[Array, "nx ny nz *channels"]
+Voxels: TypeAlias = Shaped[Array, "nx ny nz *channels"]
 """A volume's samples, indexed ``[x, y, z]`` or ``[x, y, z, channel]``."""
 
 Shape2: TypeAlias = tuple[int, int]

@@ -32,13 +32,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.custom_derivatives import SymbolicZero
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from synthex_jax.geometry.camera import Camera
 from synthex_jax.numerics import away_from_zero
 from synthex_jax.projectors.rays import is_concrete, principal_axis, voxel_rays
 from synthex_jax.typing import ChannelImage, Image, Voxels
-from synthex_jax.volumes.filters import sharpened
 from synthex_jax.volumes.volume import Volume
 
 # Rays closer to a slice than this many voxels of progress from source to detector
@@ -56,11 +55,10 @@ class Joseph:
     """The default projector: as accurate as trilinear marching, at half the loads.
 
     Attributes:
-        prefilter: subtract 1/12 of the second difference along each axis first. It
-            undoes to second order the blur of linear interpolation: the error of
-            smooth content falls 7 to 30 times, noise grows. Voxels are then taken
-            for point samples of the body. Costs a pass over the volume a call; for
-            many views call ``sx.sharpened`` once instead.
+        prefilter: sharpen each slice first by taking away 1/12 of its second
+            differences, which undoes the mean blur of bilinear interpolation: for
+            smooth content seen obliquely the error falls 20 times. Noise grows by up
+            to 1/3 along each axis, and voxels are taken for point samples of the body.
         axis: the principal axis, where you know that it is the same for all views of
             a compiled batch; chosen for each view by default.
     """
@@ -70,18 +68,18 @@ class Joseph:
 
     def project(self, volume: Volume, camera: Camera) -> ChannelImage:
         """Line integrals, (rows, cols) or (rows, cols, channels); see line_integrals."""
-        if self.prefilter:
-            volume = sharpened(volume)
         axis = principal_axis(volume, camera) if self.axis is None else self.axis
         if isinstance(axis, int):
-            return _project_along(axis, volume, camera)
-        lines, length_per_slice = _lines(axis, volume, camera)
+            return _project_along(axis, volume, camera, self.prefilter)
+        lines, length_per_slice = _lines(axis, volume, camera, self.prefilter)
         return _scaled(_sum_over_slices(volume.data, lines), length_per_slice)
 
 
-@partial(jax.jit, static_argnums=0)
-def _project_along(axis: int, volume: Volume, camera: Camera) -> ChannelImage:
-    lines, length_per_slice = _lines(axis, volume, camera)
+@partial(jax.jit, static_argnums=(0, 3))
+def _project_along(
+    axis: int, volume: Volume, camera: Camera, prefilter: bool
+) -> ChannelImage:
+    lines, length_per_slice = _lines(axis, volume, camera, prefilter)
     return _scaled(_sum_over_slices(volume.data, lines), length_per_slice)
 
 
@@ -102,6 +100,7 @@ class _Lines:
         low, high: (rows, cols), slice numbers of the ray's two ends, low <= high.
         traced_axis: the principal axis where it is not known before the call.
         static_axis: the principal axis where it is.
+        prefilter: whether slices are sharpened before they are sampled.
     """
 
     y0: Image
@@ -112,10 +111,11 @@ class _Lines:
     high: Image
     traced_axis: Int[Array, ""] | None
     static_axis: int | None = field(metadata={"static": True})
+    prefilter: bool = field(metadata={"static": True})
 
 
 def _lines(
-    axis: int | Int[Array, ""], volume: Volume, camera: Camera
+    axis: int | Int[Array, ""], volume: Volume, camera: Camera, prefilter: bool
 ) -> tuple[_Lines, Image]:
     """The rays as lines, and mm of ray between two slices."""
     rays = voxel_rays(volume, camera)
@@ -142,6 +142,7 @@ def _lines(
         high=jnp.maximum(start, end),
         traced_axis=None if isinstance(axis, int) else axis,
         static_axis=axis if isinstance(axis, int) else None,
+        prefilter=prefilter,
     )
     return lines, rays.length / jnp.abs(along)
 
@@ -164,9 +165,7 @@ def _sum_over_slices(data: Voxels, lines: _Lines) -> _Sum:
     return _along_axis(_sum, data, lines)
 
 
-def _sum_over_slices_jvp(
-    primals: tuple[Voxels, _Lines], tangents: tuple[Voxels, _Lines]
-) -> tuple[_Sum, _Sum]:
+def _sum_over_slices_jvp(primals: tuple, tangents: tuple) -> tuple[_Sum, _Sum]:
     (data, lines), (data_dot, lines_dot) = primals, tangents
     moving = [
         name
@@ -211,7 +210,7 @@ class _Sample(NamedTuple):
 @partial(jax.jit, static_argnums=0)
 def _sum(axis: int, data: Voxels, lines: _Lines) -> _Sum:
     def add(total: _Sum, k: Int[Array, ""]) -> tuple[_Sum, None]:
-        sample = _sample_slice(axis, data.shape, _slice(axis, data, k), lines, k)
+        sample = _sample_slice(axis, data.shape, _slice(axis, data, lines, k), lines, k)
         return total + sample.weight * sample.value, None
 
     return lax.scan(add, _zeros(data, lines), jnp.arange(data.shape[axis]))[0]
@@ -221,8 +220,8 @@ def _sum(axis: int, data: Voxels, lines: _Lines) -> _Sum:
 def _moments(axis: int, data: Voxels, lines: _Lines) -> tuple[_Sum, dict[str, _Sum]]:
     middle = (data.shape[axis] - 1) / 2
 
-    def add(totals: tuple[_Sum, ...], k: Int[Array, ""]) -> tuple[tuple, None]:
-        sample = _sample_slice(axis, data.shape, _slice(axis, data, k), lines, k)
+    def add(totals: tuple, k: Int[Array, ""]) -> tuple[tuple, None]:
+        sample = _sample_slice(axis, data.shape, _slice(axis, data, lines, k), lines, k)
         along = k.astype(lines.y0.dtype) - middle
         dy, dx = sample.weight * sample.slope_y, sample.weight * sample.slope_x
         terms = (sample.weight * sample.value, dy, along * dy, dx, along * dx)
@@ -243,9 +242,9 @@ def _linear_sum(axis: int, data: Voxels, lines: _Lines) -> _Sum:
     """
 
     @jax.checkpoint
-    def add(total: _Sum, step: tuple[Int[Array, ""], Voxels]) -> tuple[_Sum, None]:
+    def add(total: _Sum, step: tuple) -> tuple[_Sum, None]:
         k, plane = step
-        sample = _sample_slice(axis, data.shape, _prepared(plane), lines, k)
+        sample = _sample_slice(axis, data.shape, _prepared(plane, lines.prefilter), lines, k)
         return total + sample.weight * sample.value, None
 
     planes = jnp.moveaxis(data, axis, 0).astype(_dtype(data, lines))
@@ -262,19 +261,41 @@ def _zeros(data: Voxels, lines: _Lines) -> _Sum:
     return jnp.zeros((*data.shape[3:], *lines.y0.shape), _dtype(data, lines))
 
 
-def _slice(axis: int, data: Voxels, k: Int[Array, ""]) -> Float[Array, "flat"]:
+def _slice(
+    axis: int, data: Voxels, lines: _Lines, k: Int[Array, ""]
+) -> Float[Array, "flat"]:
     plane = lax.dynamic_index_in_dim(data, k, axis, keepdims=False)
+    plane = plane.astype(_dtype(data, lines))
     # Copying the slice out first streams it from memory; gathering from the volume
     # would wait for each cache line. The barrier keeps XLA from fusing the two.
-    return lax.optimization_barrier(_prepared(plane))
+    return lax.optimization_barrier(_prepared(plane, lines.prefilter))
 
 
-def _prepared(plane: Float[Array, "nb nc *channels"]) -> Float[Array, "flat"]:
-    """Channels first, with a border of zeros, flat."""
+def _prepared(
+    plane: Float[Array, "nb nc *channels"], prefilter: bool
+) -> Float[Array, "flat"]:
+    """Channels first, sharpened if wanted, with a border of zeros, flat."""
     if plane.ndim == 3:
         plane = jnp.moveaxis(plane, -1, 0)
+    if prefilter:
+        plane = _sharpened(_sharpened(plane, -1), -2)
     border = [(0, 0)] * (plane.ndim - 2) + [(_BORDER, _BORDER)] * 2
     return jnp.pad(plane, border).reshape(-1)
+
+
+def _sharpened(
+    plane: Float[Array, "*channels nb nc"], axis: int
+) -> Float[Array, "*channels nb nc"]:
+    """Less 1/12 of the second difference along one axis, edges repeated.
+
+    Linear interpolation at a share t of the cell adds t (1 - t) / 2 of the second
+    derivative, 1/12 on average. Nothing is taken off along the principal axis: there
+    the samples are summed, not interpolated.
+    """
+    plane = jnp.moveaxis(plane, axis, 0)
+    before = jnp.concatenate([plane[:1], plane[:-1]])
+    after = jnp.concatenate([plane[1:], plane[-1:]])
+    return jnp.moveaxis(plane - (before + after - 2 * plane) / 12, 0, axis)
 
 
 def _sample_slice(
@@ -349,7 +370,7 @@ def _value_at_end(axis: int, data: Voxels, lines: _Lines, end: Image) -> _Sum:
     return total
 
 
-def _within(index: Image, size: int) -> Float[Array, "rows cols"]:
+def _within(index: Image, size: int) -> Bool[Array, "rows cols"]:
     return (index >= 0) & (index < size)
 
 

@@ -1,0 +1,91 @@
+"""The front door itself: what a name promises by being public."""
+
+import dataclasses
+import inspect
+import pathlib
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+import synthex_jax as sx
+
+PUBLIC = sorted(set(sx.__all__) - {"__version__"})
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_every_name_loads_and_is_documented(name):
+    thing = getattr(sx, name)
+    assert inspect.getdoc(thing), f"sx.{name} has no docstring"
+
+
+def test_unknown_name():
+    with pytest.raises(AttributeError, match="no attribute 'radiograhp'"):
+        sx.radiograhp  # noqa: B018
+
+
+def test_importing_loads_no_heavy_library():
+    """Readers, plots and the command line load on first use."""
+    heavy = ("matplotlib", "nibabel", "pydicom", "nrrd", "tyro", "rich", "PIL", "scipy")
+    code = (
+        "import sys, synthex_jax\n"
+        f"print([name for name in {heavy!r} if name in sys.modules])"
+    )
+    root = pathlib.Path(__file__).parents[1]
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root
+    )
+    # jax itself loads some of scipy.
+    assert loaded.stdout.strip() in ("[]", "['scipy']")
+
+
+def nouns() -> dict[str, object]:
+    volume = sx.Volume.from_array(jnp.ones((3, 4, 5)), spacing=2.0)
+    carm = sx.CArm.generic().resized((4, 6))
+    return {
+        "Volume": volume,
+        "CArm": carm,
+        "Camera": carm.at(0.1, isocenter=volume.center),
+        "RigidTransform": sx.RigidTransform.from_twist(jnp.arange(6) / 10),
+        "Joseph": sx.Joseph(prefilter=True),
+        "Siddon": sx.Siddon(),
+    }
+
+
+def test_every_noun_is_listed():
+    classes = {n for n in PUBLIC if dataclasses.is_dataclass(getattr(sx, n))}
+    assert classes == set(nouns())
+
+
+@pytest.mark.parametrize("name", sorted(nouns()))
+def test_nouns_are_frozen_pytrees(name):
+    noun = nouns()[name]
+    leaves, tree = jax.tree.flatten(noun)
+    assert all(isinstance(leaf, jax.Array) for leaf in leaves)
+    field = dataclasses.fields(noun)
+    if field:
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            setattr(noun, field[0].name, None)
+    assert type(jax.tree.unflatten(tree, leaves)) is type(noun)
+
+
+@pytest.mark.parametrize("name", sorted(nouns()))
+def test_nouns_pass_through_transformations(name):
+    noun = nouns()[name]
+    back = jax.jit(lambda x: x)(noun)
+    assert jax.tree.structure(back) == jax.tree.structure(noun)
+    if not jax.tree.leaves(noun):
+        return
+    twice = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), noun)
+    mapped = jax.vmap(lambda x: x)(twice)
+    assert jax.tree.structure(mapped) == jax.tree.structure(noun)
+    total = lambda x: sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(x))
+    slope = jax.grad(total)(noun)
+    assert jax.tree.structure(slope) == jax.tree.structure(noun)
+
+
+def test_strategies_are_keyword_only():
+    parameters = inspect.signature(sx.line_integrals).parameters
+    assert parameters["projector"].kind is inspect.Parameter.KEYWORD_ONLY
