@@ -11,12 +11,23 @@ from typing import TYPE_CHECKING
 from synthex_jax._version import __version__
 
 if TYPE_CHECKING:
+    from synthex_jax import phantoms as phantoms
+    from synthex_jax import viz as viz
     from synthex_jax.geometry.camera import Camera as Camera
     from synthex_jax.geometry.carm import CArm as CArm
     from synthex_jax.geometry.transform import RigidTransform as RigidTransform
     from synthex_jax.projectors.joseph import Joseph as Joseph
+    from synthex_jax.projectors.siddon import Siddon as Siddon
     from synthex_jax.render import line_integrals as line_integrals
-    from synthex_jax.volumes.filters import sharpened as sharpened
+    from synthex_jax.volumes import samples as samples
+    from synthex_jax.volumes.grids import canonical as canonical
+    from synthex_jax.volumes.grids import cropped as cropped
+    from synthex_jax.volumes.grids import cropped_to_body as cropped_to_body
+    from synthex_jax.volumes.grids import padded as padded
+    from synthex_jax.volumes.grids import resampled as resampled
+    from synthex_jax.volumes.io import read_labels as read_labels
+    from synthex_jax.volumes.io import read_volume as read_volume
+    from synthex_jax.volumes.io import write_nifti as write_nifti
     from synthex_jax.volumes.volume import Volume as Volume
 
 _HOME = {
@@ -24,13 +35,21 @@ _HOME = {
     "CArm": "geometry.carm",
     "RigidTransform": "geometry.transform",
     "Volume": "volumes.volume",
-    "sharpened": "volumes.filters",
+    "read_volume": "volumes.io",
+    "read_labels": "volumes.io",
+    "write_nifti": "volumes.io",
+    "resampled": "volumes.grids",
+    "cropped": "volumes.grids",
+    "padded": "volumes.grids",
+    "cropped_to_body": "volumes.grids",
+    "canonical": "volumes.grids",
     "Joseph": "projectors.joseph",
+    "Siddon": "projectors.siddon",
     "line_integrals": "render",
 }
-_MODULES: set[str] = set()
+_MODULES = {"phantoms": "phantoms", "samples": "volumes.samples", "viz": "viz"}
 
-__all__ = ["__version__", *_HOME, *sorted(_MODULES)]
+__all__ = ["__version__", *_HOME, *_MODULES]
 
 
 def __getattr__(name: str) -> object:
@@ -38,7 +57,7 @@ def __getattr__(name: str) -> object:
         module = importlib.import_module(f"{__name__}.{_HOME[name]}")
         return getattr(module, name)
     if name in _MODULES:
-        return importlib.import_module(f"{__name__}.{name}")
+        return importlib.import_module(f"{__name__}.{_MODULES[name]}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -92,11 +92,11 @@ class Volume:
         return io.read_nifti(path)
 
     @classmethod
-    def from_dicom(cls, folder: str | Path) -> Volume:
+    def from_dicom(cls, folder: str | Path, *, series: str | None = None) -> Volume:
         """From a DICOM series; see ``volumes.io.read_dicom``."""
         from synthex_jax.volumes import io
 
-        return io.read_dicom(folder)
+        return io.read_dicom(folder, series=series)
 
     @classmethod
     def from_nrrd(cls, path: str | Path) -> Volume:
