@@ -13,6 +13,8 @@ from synthex_jax._version import __version__
 if TYPE_CHECKING:
     from synthex_jax import phantoms as phantoms
     from synthex_jax import viz as viz
+    from synthex_jax.geometry import convert as convert
+    from synthex_jax.geometry import frames as frames
     from synthex_jax.geometry.camera import Camera as Camera
     from synthex_jax.geometry.carm import CArm as CArm
     from synthex_jax.geometry.transform import RigidTransform as RigidTransform
@@ -47,7 +49,13 @@ _HOME = {
     "Siddon": "projectors.siddon",
     "line_integrals": "render",
 }
-_MODULES = {"phantoms": "phantoms", "samples": "volumes.samples", "viz": "viz"}
+_MODULES = {
+    "convert": "geometry.convert",
+    "frames": "geometry.frames",
+    "phantoms": "phantoms",
+    "samples": "volumes.samples",
+    "viz": "viz",
+}
 
 __all__ = ["__version__", *_HOME, *_MODULES]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import jax
 import numpy as np
+from jax.core import Tracer
 
 from synthex_jax.typing import ArrayLike
 
@@ -18,6 +19,12 @@ def require(condition: bool | np.bool_, message: str) -> None:
         raise ValueError(message)
 
 
+def is_concrete(*trees: object) -> bool:
+    """Whether no leaf is a tracer, so that values can be checked or steer Python."""
+    leaves = jax.tree_util.tree_leaves(trees)
+    return not any(isinstance(leaf, Tracer) for leaf in leaves)
+
+
 def require_shape(name: str, value: ArrayLike, shape: tuple[int, ...]) -> None:
     """Refuse an array of another shape; shapes are known under tracing too."""
     got = np.shape(value)
@@ -26,7 +33,7 @@ def require_shape(name: str, value: ArrayLike, shape: tuple[int, ...]) -> None:
 
 def require_finite(name: str, value: ArrayLike) -> None:
     """Refuse a concrete array that holds NaN or infinity, and say how many."""
-    if isinstance(value, jax.core.Tracer):
+    if not is_concrete(value):
         return
     finite = np.isfinite(np.asarray(value))
     require(
@@ -39,7 +46,7 @@ def require_finite(name: str, value: ArrayLike) -> None:
 
 def require_positive(name: str, value: ArrayLike, unit: str = "") -> None:
     """Refuse a concrete value that is not finite and above zero."""
-    if isinstance(value, jax.core.Tracer):
+    if not is_concrete(value):
         return
     concrete = np.asarray(value)
     require(

@@ -35,7 +35,11 @@ def test_importing_loads_no_heavy_library():
     )
     root = pathlib.Path(__file__).parents[1]
     loaded = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=root,
     )
     # jax itself loads some of scipy.
     assert loaded.stdout.strip() in ("[]", "['scipy']")

@@ -17,7 +17,7 @@ def test_lengths_of_rotated_rays(side):
     col, row = np.meshgrid(np.arange(side), np.arange(side))
     rays = np.stack([col - side / 2, row - side / 2, np.full_like(row, 1000)], -1)
     rays = rays.reshape(-1, 3).astype(np.float32)
-    length = jax.jit(
-        lambda r, p: jax.vmap(lambda d: jnp.linalg.norm(r @ d))(p)
-    )(jnp.asarray(rotation, jnp.float32), jnp.asarray(rays))
+    length = jax.jit(lambda r, p: jax.vmap(lambda d: jnp.linalg.norm(r @ d))(p))(
+        jnp.asarray(rotation, jnp.float32), jnp.asarray(rays)
+    )
     np.testing.assert_allclose(length, np.linalg.norm(rays, axis=1), rtol=1e-4)

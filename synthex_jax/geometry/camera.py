@@ -7,15 +7,17 @@ from dataclasses import dataclass, field, replace
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
 from synthex_jax.checks import (
+    is_concrete,
     require,
     require_finite,
     require_positive,
     require_shape,
 )
 from synthex_jax.geometry.transform import RigidTransform
-from synthex_jax.numerics import away_from_zero
+from synthex_jax.numerics import away_from_zero, product
 from synthex_jax.typing import (
     ArrayLike,
     Matrix3,
@@ -88,7 +90,7 @@ class Camera:
             ValueError: for a size, pitch or distance that is not positive; the
                 detector would lie behind the source.
         """
-        shape = _checked_shape(shape)
+        shape = checked_shape(shape)
         source_to_detector = jnp.asarray(source_to_detector, dtype=float)
         pitch = jnp.broadcast_to(jnp.asarray(pitch, dtype=float), (2,))
         if principal_point is None:
@@ -158,8 +160,10 @@ class Camera:
         """From a (3, 4) projection matrix: world mm to (column, row, 1) times depth.
 
         The overall scale and sign of P do not matter: of P and -P, which give the
-        same pixels, the one whose rotation is proper is taken. P is split by an RQ
-        decomposition (Hartley & Zisserman 2004, section 6.2.4).
+        same pixels, the one whose rotation is proper is taken. Where the image is a
+        mirror image of what the source sees, that camera looks away from the body:
+        ``convert.is_mirrored`` tells, ``convert.from_mirrored_projection`` helps. P
+        is split by an RQ decomposition (Hartley & Zisserman 2004, section 6.2.4).
 
         Raises:
             ValueError: for a P of another shape, not finite or singular, and as in
@@ -201,7 +205,7 @@ class Camera:
     @property
     def projection_matrix(self) -> ProjectionMatrix:
         """(3, 4): world mm to (column, row, 1) times depth in mm."""
-        return self.K @ self.camera_from_world.matrix[:3]
+        return product(self.K, self.camera_from_world.matrix[:3])
 
     @property
     def source(self) -> Vector3:
@@ -227,7 +231,7 @@ class Camera:
         down = in_camera[..., 1] / depth * (self.source_to_detector / self.pitch[0])
         return jnp.stack([down, across + self.skew * down], -1) + self.principal_point
 
-    def depth(self, points: Points) -> Points:
+    def depth(self, points: Points) -> Float[Array, "*batch"]:
         """World points (..., 3) to their distance in mm from the source along +z."""
         return self.camera_from_world.apply(points)[..., 2]
 
@@ -273,7 +277,7 @@ class Camera:
         """
         return replace(
             self,
-            shape=_checked_shape(shape),
+            shape=checked_shape(shape),
             principal_point=self.principal_point - jnp.asarray(top_left, dtype=float),
         )
 
@@ -283,7 +287,7 @@ class Camera:
         Pixel edges, not centers, stay in place: the principal point p becomes
         (p + 1/2) * new / old - 1/2.
         """
-        shape = _checked_shape(shape)
+        shape = checked_shape(shape)
         scale = np.asarray(shape) / np.asarray(self.shape)
         ratio = float(scale[0] / scale[1])
         return replace(
@@ -335,14 +339,8 @@ def decompose_projection(
     return K / K[2, 2], rotation, translation
 
 
-def _motion_about(twist: Twist, point: ArrayLike) -> RigidTransform:
-    point = jnp.asarray(point, dtype=float)
-    motion = RigidTransform.from_twist(twist)
-    shift = point - motion.rotation @ point
-    return RigidTransform(motion.rotation, motion.translation + shift)
-
-
-def _checked_shape(shape: Shape2) -> Shape2:
+def checked_shape(shape: Shape2) -> Shape2:
+    """The shape as two ints; refuses anything but two whole numbers above zero."""
     sizes = tuple(int(n) for n in shape)
     require(
         len(sizes) == 2 and all(n >= 1 for n in sizes) and sizes == tuple(shape),
@@ -351,8 +349,15 @@ def _checked_shape(shape: Shape2) -> Shape2:
     return sizes[0], sizes[1]
 
 
+def _motion_about(twist: Twist, point: ArrayLike) -> RigidTransform:
+    point = jnp.asarray(point, dtype=float)
+    motion = RigidTransform.from_twist(twist)
+    shift = point - motion.rotate(point)
+    return RigidTransform(motion.rotation, motion.translation + shift)
+
+
 def _require_intrinsics(K: Matrix3, pitch: Vector2) -> None:
-    if isinstance(K, jax.core.Tracer) or isinstance(pitch, jax.core.Tracer):
+    if not is_concrete(K, pitch):
         return
     k, p = np.asarray(K, dtype=float), np.asarray(pitch, dtype=float)
     lower = np.abs([k[1, 0], k[2, 0], k[2, 1], k[2, 2] - 1]).max()

@@ -8,10 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from synthex_jax.checks import require, require_positive, require_shape
+from synthex_jax.checks import is_concrete, require, require_positive, require_shape
 from synthex_jax.geometry.camera import Camera
 from synthex_jax.geometry.frames import INFERIOR, LEFT, POSTERIOR
 from synthex_jax.geometry.transform import RigidTransform, axis_rotation
+from synthex_jax.numerics import product
 from synthex_jax.typing import ArrayLike, Scalar, Shape2, Vector2
 
 # Columns are the camera's x, y and z in the world for the AP view: the source is in
@@ -83,7 +84,7 @@ class CArm:
         )
         require_positive("source_to_isocenter", carm.source_to_isocenter, "mm")
         distances = (carm.source_to_isocenter, carm.source_to_detector)
-        if not any(isinstance(d, jax.core.Tracer) for d in distances):
+        if is_concrete(distances):
             require(
                 float(distances[0]) < float(distances[1]),
                 "source_to_isocenter must be below source_to_detector, got "
@@ -157,8 +158,11 @@ class CArm:
         """
         isocenter = jnp.asarray(isocenter, dtype=float)
         require_shape("isocenter", isocenter, (3,))
-        world_from_arm = axis_rotation("x", angular) @ axis_rotation("z", orbital)
-        rotation = world_from_arm @ _WORLD_FROM_CAMERA_AP @ axis_rotation("z", roll)
+        world_from_arm = product(
+            axis_rotation("x", angular), axis_rotation("z", orbital)
+        )
+        camera_roll = product(_WORLD_FROM_CAMERA_AP, axis_rotation("z", roll))
+        rotation = product(world_from_arm, camera_roll)
         source = isocenter - rotation[:, 2] * self.source_to_isocenter
         return Camera.create(
             RigidTransform(rotation, source),

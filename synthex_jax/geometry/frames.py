@@ -16,7 +16,8 @@ posterior. The two differ by half a turn about the long axis.
 import jax.numpy as jnp
 import numpy as np
 
-from synthex_jax.typing import Matrix4, Points
+from synthex_jax.numerics import product
+from synthex_jax.typing import ArrayLike, Matrix4, Points
 
 RIGHT = np.array([1.0, 0.0, 0.0])
 ANTERIOR = np.array([0.0, 1.0, 0.0])
@@ -27,16 +28,16 @@ RAS_FROM_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 """Homogeneous (4, 4); its own inverse."""
 
 
-def ras_from_lps(points: Points) -> Points:
+def ras_from_lps(points: ArrayLike) -> Points:
     """Points or directions (..., 3) from LPS to RAS, or from RAS to LPS."""
-    return points * jnp.array([-1.0, -1.0, 1.0], dtype=points.dtype)
+    return jnp.asarray(points, dtype=float) * np.diag(RAS_FROM_LPS)[:3]
 
 
-def ras_affine_from_lps(lps_from_voxel: Matrix4) -> Matrix4:
+def ras_affine_from_lps(lps_from_voxel: ArrayLike) -> Matrix4:
     """A voxel affine that ends in LPS, as DICOM's and ITK's, made to end in RAS."""
-    return RAS_FROM_LPS.astype(lps_from_voxel.dtype) @ lps_from_voxel
+    return jnp.asarray(RAS_FROM_LPS, float) @ jnp.asarray(lps_from_voxel, float)
 
 
 def transform_points(matrix: Matrix4, points: Points) -> Points:
     """Points (..., 3) through a homogeneous affine matrix (4, 4)."""
-    return points @ matrix[:3, :3].T + matrix[:3, 3]
+    return product(points, matrix[:3, :3].T) + matrix[:3, 3]

@@ -11,6 +11,7 @@ formula divides zero by zero.
 
 import jax.numpy as jnp
 
+from synthex_jax.numerics import product
 from synthex_jax.typing import (
     Matrix3,
     Matrix4,
@@ -83,7 +84,7 @@ def so3_exp(rotation_vector: Vector3) -> Matrix3:
     sine, versine, _ = _coefficients(jnp.sum(rotation_vector**2))
     generator = skew(rotation_vector)
     identity = jnp.eye(3, dtype=rotation_vector.dtype)
-    return identity + sine * generator + versine * (generator @ generator)
+    return identity + sine * generator + versine * product(generator, generator)
 
 
 def so3_log(rotation: Matrix3) -> Vector3:
@@ -164,20 +165,22 @@ def _left_jacobian(rotation_vector: Vector3) -> Matrix3:
     _, versine, third = _coefficients(jnp.sum(rotation_vector**2))
     generator = skew(rotation_vector)
     identity = jnp.eye(3, dtype=rotation_vector.dtype)
-    return identity + versine * generator + third * (generator @ generator)
+    return identity + versine * generator + third * product(generator, generator)
 
 
 def se3_exp(twist: Twist) -> Matrix4:
     """Homogeneous matrix of a twist (radians, then mm)."""
     rotation = so3_exp(twist[:3])
-    translation = _left_jacobian(twist[:3]) @ twist[3:]
+    translation = product(_left_jacobian(twist[:3]), twist[3:])
     return homogeneous(rotation, translation)
 
 
 def se3_log(matrix: Matrix4) -> Twist:
     """Twist (radians, then mm) of a homogeneous matrix of a rigid motion."""
     omega = so3_log(matrix[:3, :3])
-    return jnp.concatenate([omega, _inverse_left_jacobian(omega) @ matrix[:3, 3]])
+    return jnp.concatenate(
+        [omega, product(_inverse_left_jacobian(omega), matrix[:3, 3])]
+    )
 
 
 def _inverse_left_jacobian(rotation_vector: Vector3) -> Matrix3:
@@ -201,14 +204,16 @@ def _inverse_left_jacobian(rotation_vector: Vector3) -> Matrix3:
     weight = jnp.where(small, _series(jnp.where(small, squared, 0.0), terms), closed)
     generator = skew(rotation_vector)
     identity = jnp.eye(3, dtype=rotation_vector.dtype)
-    return identity - generator / 2 + weight * (generator @ generator)
+    return identity - generator / 2 + weight * product(generator, generator)
 
 
 def se3_adjoint(matrix: Matrix4) -> Matrix6:
-    """Ad with ``exp(Ad(T) xi) = T exp(xi) T^-1``, for twists (rotation, translation)."""
+    """Ad with ``exp(Ad(T) xi) = T exp(xi) T^-1``, twists as (rotation, translation)."""
     rotation, translation = matrix[:3, :3], matrix[:3, 3]
     zero = jnp.zeros_like(rotation)
-    return jnp.block([[rotation, zero], [skew(translation) @ rotation, rotation]])
+    return jnp.block(
+        [[rotation, zero], [product(skew(translation), rotation), rotation]]
+    )
 
 
 def homogeneous(rotation: Matrix3, translation: Vector3) -> Matrix4:

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
-from synthex_jax.checks import require, require_finite, require_shape
+from synthex_jax.checks import is_concrete, require, require_finite, require_shape
 from synthex_jax.geometry import lie
+from synthex_jax.numerics import product
 from synthex_jax.typing import (
     ArrayLike,
     Matrix3,
@@ -51,16 +53,18 @@ class RigidTransform:
         """From a (4, 4) or (3, 4) homogeneous matrix, translation in mm.
 
         Raises:
-            ValueError: if a concrete matrix has another shape, is not finite, or its
-                3x3 part is not a rotation (a reflection, a scale, a shear).
+            ValueError: if a concrete matrix has another shape, is not finite, its
+                3x3 part is not a rotation (a reflection, a scale, a shear), or its
+                last row is not (0, 0, 0, 1).
         """
         matrix = jnp.asarray(matrix, dtype=float)
         require(
             matrix.shape in ((4, 4), (3, 4)),
             f"matrix must have shape (4, 4) or (3, 4), got {matrix.shape}",
         )
-        require_rotation("matrix", matrix[:3, :3])
         require_finite("matrix", matrix)
+        _require_last_row(matrix)
+        require_rotation("matrix", matrix[:3, :3])
         return cls(matrix[:3, :3], matrix[:3, 3])
 
     @classmethod
@@ -76,8 +80,9 @@ class RigidTransform:
         translation = jnp.asarray(translation, dtype=float)
         require_shape("rotation", rotation, (3, 3))
         require_shape("translation", translation, (3,))
-        require_rotation("rotation", rotation)
+        require_finite("rotation", rotation)
         require_finite("translation", translation)
+        require_rotation("rotation", rotation)
         return cls(rotation, translation)
 
     @classmethod
@@ -110,7 +115,9 @@ class RigidTransform:
         rotation = jnp.eye(3, dtype=angles.dtype)
         for letter, angle in zip(axes, angles, strict=True):
             turn = axis_rotation(letter, angle)
-            rotation = rotation @ turn if axes.isupper() else turn @ rotation
+            rotation = (
+                product(rotation, turn) if axes.isupper() else product(turn, rotation)
+            )
         return cls(rotation, jnp.asarray(translation, dtype=float))
 
     @classmethod
@@ -125,7 +132,7 @@ class RigidTransform:
         wxyz = jnp.asarray(wxyz, dtype=float)
         require_shape("wxyz", wxyz, (4,))
         require_finite("wxyz", wxyz)
-        if not isinstance(wxyz, jax.core.Tracer):
+        if is_concrete(wxyz):
             require(bool(jnp.any(wxyz != 0)), "wxyz must not be the zero quaternion")
         return cls(
             lie.rotation_from_quaternion(wxyz), jnp.asarray(translation, dtype=float)
@@ -158,34 +165,36 @@ class RigidTransform:
     @property
     def inverse(self) -> RigidTransform:
         """``b_from_a`` of an ``a_from_b``."""
-        return RigidTransform(self.rotation.T, -self.rotation.T @ self.translation)
+        return RigidTransform(
+            self.rotation.T, -product(self.rotation.T, self.translation)
+        )
 
     def __matmul__(self, other: RigidTransform) -> RigidTransform:
         """Composition: ``a_from_b @ b_from_c`` is ``a_from_c``."""
         return RigidTransform(
-            self.rotation @ other.rotation,
-            self.rotation @ other.translation + self.translation,
+            product(self.rotation, other.rotation),
+            self.apply(other.translation),
         )
 
     def apply(self, points: Points) -> Points:
         """Points (..., 3) in mm, taken from the source to the target frame."""
         # points @ R.T: jit(vmap(norm(R @ p))) is miscompiled by jax 0.10.2 on CPUs.
-        return points @ self.rotation.T + self.translation
+        return product(points, self.rotation.T) + self.translation
 
     def rotate(self, directions: Points) -> Points:
         """Directions (..., 3), turned without being moved."""
-        return directions @ self.rotation.T
+        return product(directions, self.rotation.T)
 
 
 def axis_rotation(axis: str, angle: ArrayLike) -> Matrix3:
-    """Right-handed rotation by ``angle`` radians about the axis ``x``, ``y`` or ``z``."""
+    """Right-handed rotation by ``angle`` radians about the axis x, y or z."""
     unit = jnp.zeros(3).at["xyz".index(axis.lower())].set(1.0)
-    return lie.so3_exp(unit * angle)
+    return lie.so3_exp(unit * jnp.asarray(angle, dtype=float))
 
 
 def require_rotation(name: str, rotation: Matrix3) -> None:
     """Refuse a concrete matrix that is not orthonormal with determinant +1."""
-    if isinstance(rotation, jax.core.Tracer):
+    if not is_concrete(rotation):
         return
     concrete = np.asarray(rotation, dtype=float)
     off = float(np.max(np.abs(concrete @ concrete.T - np.eye(3))))
@@ -198,4 +207,15 @@ def require_rotation(name: str, rotation: Matrix3) -> None:
         np.linalg.det(concrete) > 0,
         f"{name} must hold a rotation: its determinant is -1, a reflection; "
         "mirror the image instead (np.fliplr) and use the rotation that is left",
+    )
+
+
+def _require_last_row(matrix: Float[Array, "rows 4"]) -> None:
+    if not is_concrete(matrix) or len(matrix) == 3:
+        return
+    last = np.asarray(matrix[3])
+    require(
+        np.allclose(last, [0, 0, 0, 1]),
+        f"matrix must end in the row (0, 0, 0, 1), got {last.tolist()}; "
+        "is it transposed?",
     )

@@ -34,9 +34,10 @@ from jax import lax
 from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Bool, Float, Int
 
+from synthex_jax.checks import is_concrete
 from synthex_jax.geometry.camera import Camera
 from synthex_jax.numerics import away_from_zero
-from synthex_jax.projectors.rays import is_concrete, principal_axis, voxel_rays
+from synthex_jax.projectors.rays import principal_axis, voxel_rays
 from synthex_jax.typing import ChannelImage, Image, Voxels
 from synthex_jax.volumes.volume import Volume
 
@@ -244,7 +245,9 @@ def _linear_sum(axis: int, data: Voxels, lines: _Lines) -> _Sum:
     @jax.checkpoint
     def add(total: _Sum, step: tuple) -> tuple[_Sum, None]:
         k, plane = step
-        sample = _sample_slice(axis, data.shape, _prepared(plane, lines.prefilter), lines, k)
+        sample = _sample_slice(
+            axis, data.shape, _prepared(plane, lines.prefilter), lines, k
+        )
         return total + sample.weight * sample.value, None
 
     planes = jnp.moveaxis(data, axis, 0).astype(_dtype(data, lines))

@@ -9,7 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from synthex_jax.checks import is_concrete
 from synthex_jax.geometry.camera import Camera
+from synthex_jax.numerics import product
 from synthex_jax.typing import Image, Scalar
 from synthex_jax.volumes.volume import Volume
 
@@ -42,7 +44,9 @@ def voxel_rays(volume: Volume, camera: Camera) -> VoxelRays:
     x = (across - camera.skew * down) * camera.pitch[1]
     y = down * camera.pitch[0]
     z = camera.source_to_detector
-    voxel_from_camera = volume.voxel_from_world @ camera.world_from_camera.matrix
+    voxel_from_camera = product(
+        volume.voxel_from_world, camera.world_from_camera.matrix
+    )
     m = voxel_from_camera.astype(dtype)
     direction = tuple(m[i, 0] * x + m[i, 1] * y + m[i, 2] * z for i in range(3))
     length = jnp.sqrt(x**2 + y**2 + z**2)
@@ -62,7 +66,7 @@ def steepness(volume: Volume, camera: Camera) -> Float[Array, "3"]:
         [(r, c) for r in (0, rows - 1) for c in (0, cols - 1)], camera.pitch.dtype
     )
     in_world = camera.back_project(corners) - camera.source
-    d = in_world @ volume.voxel_from_world[:3, :3].T
+    d = product(in_world, volume.voxel_from_world[:3, :3].T)
     forward = jnp.all(d > 0, axis=0) | jnp.all(d < 0, axis=0)
     along = jnp.where(forward, d, 1.0)
     others = jnp.stack(
@@ -70,12 +74,6 @@ def steepness(volume: Volume, camera: Camera) -> Float[Array, "3"]:
         axis=-1,
     )
     return jnp.where(forward, jnp.max(others / jnp.abs(along), axis=0), jnp.inf)
-
-
-def is_concrete(*trees: object) -> bool:
-    """Whether no leaf is a tracer, so that values can steer Python."""
-    leaves = jax.tree_util.tree_leaves(trees)
-    return not any(isinstance(leaf, jax.core.Tracer) for leaf in leaves)
 
 
 def principal_axis(volume: Volume, camera: Camera) -> int | Array:

@@ -10,8 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from synthex_jax.checks import require, require_finite, require_shape
+from synthex_jax.checks import is_concrete, require, require_finite, require_shape
 from synthex_jax.geometry.frames import transform_points
+from synthex_jax.numerics import product
 from synthex_jax.typing import ArrayLike, Matrix4, Points, Shape3, Vector3, Voxels
 
 if TYPE_CHECKING:
@@ -152,7 +153,9 @@ class Volume:
         the projector walks through memory in order. Worth its one transposition when
         many views along a slow axis (with DICOM and NIfTI, head to feet) follow.
         """
-        voxel_directions = self.voxel_from_world[:3, :3] @ camera.principal_direction
+        voxel_directions = product(
+            self.voxel_from_world[:3, :3], camera.principal_direction
+        )
         first = int(np.argmax(np.abs(np.asarray(voxel_directions))))
         rest = [axis for axis in range(3) if axis != first]
         return self.permuted((first, rest[0], rest[1]))
@@ -177,7 +180,7 @@ def require_affine(affine: Matrix4) -> None:
         ValueError: that says which, with the numbers.
     """
     require_shape("affine", affine, (4, 4))
-    if isinstance(affine, jax.core.Tracer):
+    if not is_concrete(affine):
         return
     require_finite("affine", affine)
     matrix = np.asarray(affine, dtype=float)

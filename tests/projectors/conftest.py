@@ -30,7 +30,10 @@ def camera_of_targets(peers) -> sx.Camera:
     targets = peers["axis/target_world"]
     in_reference = targets @ to_reference[:3, :3].T + to_reference[:3, 3]
     turned = in_reference * [-1, -1, 1]
-    step_x, step_y = turned[0, 1, 0] - turned[0, 0, 0], turned[1, 0, 1] - turned[0, 0, 1]
+    step_x, step_y = (
+        turned[0, 1, 0] - turned[0, 0, 0],
+        turned[1, 0, 1] - turned[0, 0, 1],
+    )
     camera = sx.Camera.create(
         sx.RigidTransform.from_rotation(
             world_from_reference[:3, :3] @ np.diag([-1.0, -1.0, 1.0]),

@@ -117,7 +117,8 @@ def test_ray_ends_at_source_and_detector(x64):
     volume = sx.Volume.from_array(np.full((60, 60, 60), 0.01), spacing=2.0)
     for axis in "xyz":
         toward = sx.RigidTransform.from_euler(
-            {"x": "y", "y": "x", "z": "z"}[axis], [{"x": np.pi / 2, "y": -np.pi / 2}.get(axis, 0.0)]
+            {"x": "y", "y": "x", "z": "z"}[axis],
+            [{"x": np.pi / 2, "y": -np.pi / 2}.get(axis, 0.0)],
         )
         camera = sx.Camera.create(
             toward, source_to_detector=35.0, pitch=1.0, shape=(9, 11)
@@ -133,7 +134,9 @@ def test_ray_ends_at_source_and_detector(x64):
     "camera",
     [
         pytest.param({"source_to_detector": 300.0, "shape": (1, 1)}, id="one pixel"),
-        pytest.param({"source_to_detector": 5.0, "shape": (31, 31)}, id="80 degree cone"),
+        pytest.param(
+            {"source_to_detector": 5.0, "shape": (31, 31)}, id="80 degree cone"
+        ),
         pytest.param({"source_to_detector": 300.0, "shape": (5, 400)}, id="misses"),
     ],
 )
@@ -146,9 +149,7 @@ def test_degenerate_cameras_are_finite(x64, rng, camera):
         moved = camera.moved(twist)
         return jnp.sum(sx.line_integrals(sx.Volume(data, affine), moved) ** 2)
 
-    grads = jax.grad(total, argnums=(0, 1, 2))(
-        jnp.zeros(6), volume.data, volume.affine
-    )
+    grads = jax.grad(total, argnums=(0, 1, 2))(jnp.zeros(6), volume.data, volume.affine)
     assert all(bool(jnp.all(jnp.isfinite(g))) for g in grads)
 
 
@@ -191,7 +192,9 @@ def test_channels_are_projected_alike(rng, views):
         image = sx.line_integrals(volume, camera)
         assert image.shape == (*camera.shape, 3)
         for c in range(3):
-            single = sx.line_integrals(sx.Volume(volume.data[..., c], volume.affine), camera)
+            single = sx.line_integrals(
+                sx.Volume(volume.data[..., c], volume.affine), camera
+            )
             np.testing.assert_allclose(image[..., c], single, rtol=1e-5, atol=1e-5)
 
 

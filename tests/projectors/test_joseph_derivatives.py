@@ -88,7 +88,9 @@ def test_every_geometric_parameter_against_differences(x64, rng, views, view):
 
 def test_twist_jacobian_against_differences(x64):
     """Smooth content, so that no kink of the interpolant disturbs the difference."""
-    grid = np.stack(np.meshgrid(*[np.linspace(-2, 2, n) for n in (24, 28, 20)], indexing="ij"))
+    grid = np.stack(
+        np.meshgrid(*[np.linspace(-2, 2, n) for n in (24, 28, 20)], indexing="ij")
+    )
     volume = sx.Volume.from_array(np.exp(-(grid**2).sum(0)), spacing=(4.0, 3.0, 5.0))
     camera = small_camera(volume)
     image = lambda twist: sx.line_integrals(volume, camera.moved(twist))
