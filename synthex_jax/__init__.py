@@ -18,6 +18,14 @@ if TYPE_CHECKING:
     from synthex_jax.geometry.camera import Camera as Camera
     from synthex_jax.geometry.carm import CArm as CArm
     from synthex_jax.geometry.transform import RigidTransform as RigidTransform
+    from synthex_jax.physics.compounds import Material as Material
+    from synthex_jax.physics.compounds import material as material
+    from synthex_jax.physics.spectra import Filter as Filter
+    from synthex_jax.physics.spectra import Spectrum as Spectrum
+    from synthex_jax.physics.spectra import half_value_layer as half_value_layer
+    from synthex_jax.physics.spectra import tungsten as tungsten
+    from synthex_jax.physics.tables import linear_attenuation as linear_attenuation
+    from synthex_jax.physics.tables import mass_attenuation as mass_attenuation
     from synthex_jax.projectors.joseph import Joseph as Joseph
     from synthex_jax.projectors.siddon import Siddon as Siddon
     from synthex_jax.render import line_integrals as line_integrals
@@ -30,6 +38,7 @@ if TYPE_CHECKING:
     from synthex_jax.volumes.io import read_labels as read_labels
     from synthex_jax.volumes.io import read_volume as read_volume
     from synthex_jax.volumes.io import write_nifti as write_nifti
+    from synthex_jax.volumes.materials import attenuation as attenuation
     from synthex_jax.volumes.volume import Volume as Volume
 
 _HOME = {
@@ -37,6 +46,15 @@ _HOME = {
     "CArm": "geometry.carm",
     "RigidTransform": "geometry.transform",
     "Volume": "volumes.volume",
+    "attenuation": "volumes.materials",
+    "Material": "physics.compounds",
+    "material": "physics.compounds",
+    "mass_attenuation": "physics.tables",
+    "linear_attenuation": "physics.tables",
+    "Spectrum": "physics.spectra",
+    "Filter": "physics.spectra",
+    "tungsten": "physics.spectra",
+    "half_value_layer": "physics.spectra",
     "read_volume": "volumes.io",
     "read_labels": "volumes.io",
     "write_nifti": "volumes.io",
@@ -57,7 +75,7 @@ _MODULES = {
     "viz": "viz",
 }
 
-__all__ = ["__version__", *_HOME, *_MODULES]
+__all__ = ["__version__", *_HOME, *_MODULES]  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> object:

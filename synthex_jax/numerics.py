@@ -1,13 +1,14 @@
 """Elementary functions whose values and derivatives can be relied on everywhere."""
 
+import jax
 import jax.numpy as jnp
 from jax.lax import Precision
 from jaxtyping import Array, Float
 
-from synthex_jax.typing import ArrayLike
 
-
-def product(left: ArrayLike, right: ArrayLike) -> Float[Array, "..."]:
+def product(
+    left: jax.typing.ArrayLike, right: jax.typing.ArrayLike
+) -> Float[Array, "..."]:
     """The matrix product ``left @ right``, in full precision on every device.
 
     Accelerators round the factors of a plain float32 product to 11 bits or 8
@@ -28,12 +29,12 @@ def safe_norm(vectors: Float[Array, "*batch n"]) -> Float[Array, "*batch"]:
 
 
 def away_from_zero(
-    values: Float[Array, "*batch"], smallest: ArrayLike
+    values: Float[Array, "*batch"], smallest: float
 ) -> Float[Array, "*batch"]:
     """``values`` with magnitudes below ``smallest`` raised to it, signs kept.
 
     A divisor that went through it gives finite quotients and finite derivatives;
     zero counts as positive.
     """
-    floor = jnp.where(values < 0, -jnp.asarray(smallest), smallest)
+    floor = jnp.where(values < 0, -smallest, smallest)
     return jnp.where(jnp.abs(values) < smallest, floor, values)

@@ -55,6 +55,9 @@ def nouns() -> dict[str, object]:
         "RigidTransform": sx.RigidTransform.from_twist(jnp.arange(6) / 10),
         "Joseph": sx.Joseph(prefilter=True),
         "Siddon": sx.Siddon(),
+        "Material": sx.material("water"),
+        "Filter": sx.Filter("Al", 4.0),
+        "Spectrum": sx.tungsten(90.0),
     }
 
 

@@ -25,7 +25,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple, Never
 
 import jax
 import jax.numpy as jnp
@@ -68,7 +68,7 @@ class Joseph:
     axis: int | None = field(default=None, metadata={"static": True})
 
     def project(self, volume: Volume, camera: Camera) -> ChannelImage:
-        """Line integrals, (rows, cols) or (rows, cols, channels); see line_integrals."""
+        """Line integrals, (rows, cols) or (rows, cols, channels)."""
         axis = principal_axis(volume, camera) if self.axis is None else self.axis
         if isinstance(axis, int):
             return _project_along(axis, volume, camera, self.prefilter)
@@ -193,7 +193,7 @@ def _moments_once(data: Voxels, lines: _Lines) -> tuple[_Sum, dict[str, _Sum]]:
 
 
 @_moments_once.defjvp
-def _refuse_second_derivative(primals: object, tangents: object) -> object:
+def _refuse_second_derivative(primals: object, tangents: object) -> Never:
     raise NotImplementedError(
         "second derivatives of Joseph's projector with respect to pose, intrinsics or "
         "affine do not exist: its slope is piecewise constant along a ray. Use the "
@@ -380,7 +380,7 @@ def _within(index: Image, size: int) -> Bool[Array, "rows cols"]:
 # -- a principal axis that is not known before the call -------------------------------
 
 
-def _along_axis(function: Callable, data: Voxels, lines: _Lines) -> object:
+def _along_axis(function: Callable, data: Voxels, lines: _Lines) -> Any:
     """``function(axis, data, lines)`` for a static or a traced axis."""
     if lines.static_axis is not None:
         return function(lines.static_axis, data, lines)
@@ -389,7 +389,7 @@ def _along_axis(function: Callable, data: Voxels, lines: _Lines) -> object:
     return _grouped(function)(lines.traced_axis, data, lines)
 
 
-def _masked(function: Callable, data: Voxels, lines: _Lines) -> object:
+def _masked(function: Callable, data: Voxels, lines: _Lines) -> Any:
     """The sum over all three axes, with rays of no length along the wrong two.
 
     Three times the work, but a switch under ``vmap`` has no transpose.
@@ -402,7 +402,7 @@ def _masked(function: Callable, data: Voxels, lines: _Lines) -> object:
     )
 
 
-def _switch(function: Callable, axis: Array, data: Voxels, lines: _Lines) -> object:
+def _switch(function: Callable, axis: Array, data: Voxels, lines: _Lines) -> Any:
     return lax.switch(axis, [partial(function, a) for a in range(3)], data, lines)
 
 
@@ -416,7 +416,7 @@ def _grouped(function: Callable) -> Callable:
     single = jax.custom_batching.custom_vmap(partial(_switch, function))
 
     @single.def_vmap
-    def rule(size: int, batched: list, *args: object) -> tuple[object, object]:
+    def rule(size: int, batched: Any, *args: Any) -> tuple[Any, Any]:
         batched = tuple(batched)
         if not batched[0]:
             in_axes = jax.tree.map(lambda b: 0 if b else None, batched)
@@ -437,7 +437,7 @@ def _examples(args: tuple, batched: tuple, index: object) -> tuple:
     return jax.tree.map(lambda leaf, b: leaf[index] if b else leaf, args, batched)
 
 
-def _by_group(function: Callable, batched: tuple, axes: Array, *args: object) -> object:
+def _by_group(function: Callable, batched: tuple, axes: Array, *args: Any) -> Any:
     in_axes = jax.tree.map(lambda b: 0 if b else None, batched[1:])
     groups = [np.flatnonzero(np.asarray(axes) == a) for a in range(3)]
     parts = [

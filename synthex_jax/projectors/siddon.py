@@ -38,7 +38,7 @@ class Siddon:
     """The exact projector for voxels of constant value, rays clipped at both ends."""
 
     def project(self, volume: Volume, camera: Camera) -> ChannelImage:
-        """Line integrals, (rows, cols) or (rows, cols, channels); see line_integrals."""
+        """Line integrals, (rows, cols) or (rows, cols, channels)."""
         return _project(volume, camera)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 
 from synthex_jax.checks import is_concrete, require, require_finite, require_shape
 from synthex_jax.geometry.frames import transform_points
@@ -32,8 +33,8 @@ class Volume:
 
     World is RAS+ mm. Voxel (i, j, k)'s *center* is at ``affine @ (i, j, k, 1)``, as in
     nibabel. Between the nodes the volume is interpolated; beyond the outermost it is
-    zero. What the values mean (HU, 1/mm, probabilities) is the caller's knowledge:
-    ``sx.attenuation`` turns HU into 1/mm.
+    zero. What the values mean (HU, 1/mm, probabilities) is the caller's knowledge;
+    ``attenuation`` turns HU into 1/mm.
 
     Attributes:
         data: (nx, ny, nz) or (nx, ny, nz, channels), any real dtype.
@@ -128,6 +129,21 @@ class Volume:
         """(4, 4), inverse of the affine."""
         return jnp.linalg.inv(self.affine)
 
+    def attenuation(
+        self, energy: ArrayLike = 60.0, *, ct_energy: ArrayLike = 70.0
+    ) -> Volume:
+        """This CT, in HU, as linear attenuation in 1/mm; see ``sx.attenuation``.
+
+        Example:
+            >>> import jax.numpy as jnp, synthex_jax as sx
+            >>> water = sx.Volume.from_array(jnp.zeros((2, 2, 2)), spacing=1.0)
+            >>> round(float(water.attenuation(60.0).data[0, 0, 0]), 5)
+            0.02059
+        """
+        from synthex_jax.volumes.materials import attenuation
+
+        return attenuation(self, energy, ct_energy=ct_energy)
+
     def corners(self) -> Points:
         """(8, 3), world mm: the outer corners of the outermost voxels."""
         ends = [(-0.5, n - 0.5) for n in self.shape]
@@ -160,7 +176,7 @@ class Volume:
         rest = [axis for axis in range(3) if axis != first]
         return self.permuted((first, rest[0], rest[1]))
 
-    def astype(self, dtype: object) -> Volume:
+    def astype(self, dtype: DTypeLike) -> Volume:
         """The same volume stored in another type; float16 halves the memory."""
         return replace(self, data=self.data.astype(dtype))
 

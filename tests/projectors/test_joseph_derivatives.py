@@ -129,10 +129,8 @@ def test_adjoint(rng, views, wide, channels, prefilter):
         volume = random_volume(rng, channels=channels)
         for view in views[:3]:
             camera = small_camera(volume, view)
-            project = lambda d: sx.line_integrals(
-                sx.Volume(d, volume.affine),
-                camera,
-                projector=sx.Joseph(prefilter=prefilter),
+            project = lambda d, c=camera: sx.line_integrals(
+                sx.Volume(d, volume.affine), c, projector=sx.Joseph(prefilter=prefilter)
             )
             image, back = jax.vjp(project, volume.data)
             y = jnp.asarray(rng.normal(size=image.shape), image.dtype)
