@@ -7,7 +7,8 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 import synthex_jax as sx
-from synthex_jax.projectors import joseph
+from synthex_jax.projectors import joseph, slices
+from synthex_jax.projectors.rays import principal_axis
 from tests.projectors.conftest import random_volume, small_camera
 
 
@@ -44,7 +45,7 @@ def test_moments_equal_plain_autodiff(x64, rng, views, view):
     """The rule against JAX's own derivative of the sum it belongs to."""
     volume = random_volume(rng)
     camera = small_camera(volume, views[view], shape=(10, 12))
-    axis = int(sx.projectors.rays.principal_axis(volume, camera))
+    axis = principal_axis(volume, camera)
     lines, _ = joseph._lines(axis, volume, camera, False)
     keys = jax.random.split(jax.random.key(0), 6)
     names = ("y0", "my", "x0", "mx", "low", "high")
@@ -60,8 +61,8 @@ def test_moments_equal_plain_autodiff(x64, rng, views, view):
         return total(volume.data, replace(lines, **moved))
 
     derivative = lambda total: jax.jvp(lambda t: along(total, t), (0.0,), (1.0,))[1]
-    ours = derivative(joseph._sum_over_slices)
-    plain = derivative(joseph._sum_over_slices.fun)
+    ours = derivative(slices.sum_over_slices)
+    plain = derivative(slices.sum_over_slices.fun)
     np.testing.assert_allclose(ours, plain, rtol=1e-10, atol=1e-10)
 
 
