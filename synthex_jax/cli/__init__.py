@@ -1,1 +1,3 @@
-"""The command line: `synthex`."""
+"""The command line: ``synthex``, or ``python -m synthex_jax.cli``."""
+
+from synthex_jax.cli.main import main as main

@@ -1,0 +1,77 @@
+import csv
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+
+import synthex_jax as sx
+from synthex_jax.cli.demo_fit import fit_pose
+from synthex_jax.cli.demo_steps import STEPS
+from synthex_jax.cli.stage import Stage
+
+
+@pytest.fixture
+def stage(tmp_path, rng) -> Stage:
+    """Soft balls in a box: enough structure to find a pose by, made in no time."""
+    x = np.moveaxis(np.indices((30, 26, 28)), 0, -1) * 10.0
+    data = np.full(x.shape[:3], 0.0)
+    for center in rng.uniform(80, 190, (8, 3)):
+        data += 0.02 * np.exp(-np.sum((x - center) ** 2, -1) / (2 * 25.0**2))
+    body = sx.Volume.from_array(data.astype(np.float32), spacing=10.0)
+    landmarks = body.center + jnp.asarray(rng.uniform(-50, 50, (6, 3)), jnp.float32)
+    return Stage(tmp_path, 32, pelvis=body, thorax=body, landmarks=landmarks)
+
+
+@pytest.mark.parametrize("step", STEPS, ids=lambda step: step.title)
+def test_each_step_writes_what_it_names(step, stage):
+    outcome = step.run(stage)
+    assert outcome.files or outcome.rows
+    assert sorted(outcome.files) == sorted(stage.out.iterdir())
+    for path in outcome.files:
+        with Image.open(path) as picture:
+            assert np.asarray(picture.convert("L")).std() > 5
+    assert all(np.isfinite(row.value) for row in outcome.rows)
+
+
+def test_errors_are_as_small_as_they_should_be(stage):
+    rows = (
+        {s.title: s for s in STEPS}["errors where the answer is known"].run(stage).rows
+    )
+    plain, prefiltered, derivative, adjoint = (row.value for row in rows)
+    # Linear interpolation widens a Gaussian's variance of 9 voxels by up to 1/6 across
+    # two axes; the prefilter leaves the fourth order.
+    assert plain < 0.02
+    assert prefiltered < 2e-3
+    # Central differences in float64, and float32 sums: rounding, both.
+    assert derivative < 1e-6
+    assert adjoint < 1e-6
+
+
+def test_the_pose_is_found(stage):
+    fit = fit_pose(stage)
+    assert fit.errors[0] > 15
+    # Smooth balls at 32 x 32 pixels and noise: a tenth of a mm would be luck, a mm not.
+    assert fit.errors[-1] < 1.0
+    assert fit.rms[-1] == pytest.approx(fit.noise, rel=0.1)
+
+
+def test_refuses_sizes_that_show_nothing(run, tmp_path):
+    result = run("demo", "--size", 4)
+    assert result.code == 2
+    assert "--size must be at least 32" in result.error
+    assert run("demo", "--spacing", 0.1).code == 2
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_the_whole_demo(run, tmp_path):
+    result = run("demo", "--out", "shown", "--size", 32, "--spacing", 10)
+    assert result.code == 0, result.error
+    names = {path.name for path in (tmp_path / "shown").iterdir()}
+    assert {"radiographs.png", "sweep.gif", "registration.png", "table.csv"} <= names
+    assert all(name in result.out for name in names)
+    with open(tmp_path / "shown" / "table.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {"what", "value", "unit"} == set(rows[0])
+    assert len(rows) > 8
