@@ -68,13 +68,23 @@ class Solids:
     ) -> Solids:
         """With labels and materials given once for all or one a solid."""
         k = vertices.shape[0]
-        rows = (
+        shell, compact, spongy, texture, lumps = (
             jnp.broadcast_to(jnp.asarray(value, jnp.float32), (k,))
             for value in (shell, compact, spongy, texture, lumps)
         )
         labels = jnp.broadcast_to(jnp.asarray(labels, jnp.uint8), (k,))
         socket = jnp.broadcast_to(jnp.asarray(socket, jnp.float32), (k, 4))
-        return cls(skeleton, vertices.astype(jnp.float32), labels, *rows, socket)
+        return cls(
+            skeleton,
+            vertices.astype(jnp.float32),
+            labels,
+            shell,
+            compact,
+            spongy,
+            texture,
+            lumps,
+            socket,
+        )
 
 
 @jax.tree_util.register_dataclass
@@ -112,7 +122,8 @@ class Canvas:
         """
         share = occupancy(distance, self.grid.voxel)
         labels = jnp.where(distance < 0, jnp.uint8(label), self.labels)
-        return replace(self, hu=self.hu + share * (hu - self.hu), labels=labels)
+        mixed = self.hu + share * (jnp.asarray(hu) - self.hu)
+        return replace(self, hu=mixed, labels=labels)
 
     def painted(self, groups: Sequence[Solids]) -> Canvas:
         """Solids painted one after another, each in a block of the grid around it.
@@ -162,7 +173,8 @@ class Canvas:
         socket: Float[Array, "4"],
     ) -> Canvas:
         width = self.grid.voxel
-        axes = self.grid.axes(block.start, block.values.shape)
+        nx, ny, nz = block.values.shape
+        axes = self.grid.axes(block.start, (nx, ny, nz))
         distance = block.values + lumps * block.cut(self.lumps)
         distance = jnp.maximum(distance, socket[3] - _away(axes, socket))
         core = spongy + texture * block.cut(self.grain)

@@ -57,7 +57,8 @@ class Grid:
             bool(np.all(np.isfinite(steps) & (steps > 0))),
             f"spacing must be positive mm, got {spacing}",
         )
-        return cls((sizes[0], sizes[1], sizes[2]), tuple(float(s) for s in steps))
+        dx, dy, dz = (float(step) for step in steps)
+        return cls((sizes[0], sizes[1], sizes[2]), (dx, dy, dz))
 
     @property
     def affine(self) -> Matrix4:

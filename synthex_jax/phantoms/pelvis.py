@@ -173,8 +173,9 @@ def _outlines(grid: Grid, flesh: Flesh, build: Build) -> tuple[Nodes, Nodes, Nod
     tables = jnp.stack([lean + fat / build.scale[:1], lean, _CAVITY[:, :3]])
     tables = tables * jnp.stack([build.scale[0], build.scale[1], build.scale[1]])
     exponents = jnp.stack([trunk[:, 3], trunk[:, 3], jnp.asarray(_CAVITY[:, 3])])
+    half_width, front, back = jnp.moveaxis(tables, -1, 0)
     rows = jax.vmap(superellipse_rows)(
-        *jnp.moveaxis(tables, -1, 0), exponents.astype(jnp.float32)
+        half_width, front, back, exponents.astype(jnp.float32)
     )
     axes = _HIPS[:2] + np.array([[0.0, -20.0], [0.0, -20.0], [0.0, 2.0]])
     levels = _TRUNK_LOW + _TRUNK_STEP * np.arange(len(_TRUNK)) + _HIPS[2]
@@ -241,7 +242,8 @@ def _bowel(flesh: Flesh, build: Build) -> list[Solids]:
     """Stool, mottled with small bubbles, and pockets of gas above it."""
     courses = [np.asarray(course, dtype=float) for course in _COLON.values()]
     balls = np.stack([_resampled(course, _HAUSTRA) for course in courses])
-    points = balls * build.scale + 5 * flesh.bowel[..., :3] + _HIPS
+    points = jnp.asarray(balls, jnp.float32) * build.scale
+    points = points + 5 * flesh.bowel[..., :3] + _HIPS
     shape = Skeleton.balls(balls[0], 22.0).reaching(balls)
     stool = with_radii(points, 15.0 + 3.0 * flesh.bowel[..., 3])[:3]
     # Gas comes in stretches and rises to the front of a supine patient.

@@ -138,8 +138,8 @@ class Build:
     def draw(cls, key: PRNGKey) -> Build:
         """Spreads after the ranges of adult pelvic morphometry."""
         u = bounded_normals(key, 128)
-        gait_mean = np.array([0.08, 0.05, 0.0])
-        gait_spread = np.array([0.06, 0.05, 0.1])
+        gait_mean = jnp.array([0.08, 0.05, 0.0])
+        gait_spread = jnp.array([0.06, 0.05, 0.1])
         return cls(
             scale=(1.03 + 0.03 * u[0]) * (1 + 0.025 * u[1:4]),
             flare=0.04 * u[4],

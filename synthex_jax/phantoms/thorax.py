@@ -85,7 +85,7 @@ def thorax(
         spacing: mm, one number or (x, y, z).
 
     Returns:
-        CT, labels and the landmarks ``CHEST_LANDMARKS``.
+        CT, labels and the landmarks "carina", "jugular notch" and "xiphoid tip".
 
     Raises:
         ValueError: for a shape or spacing that is no grid.
@@ -192,9 +192,9 @@ def _loft(
     angle = np.arange(radii.shape[1]) * 2 * np.pi / radii.shape[1]
     across = jnp.hypot(build.scale[0] * np.cos(angle), build.scale[1] * np.sin(angle))
     return Loft(
-        (np.asarray(axis) * build.scale[:2] + _CHEST[:2]).astype(jnp.float32),
-        (levels * build.scale[2] + _CHEST[2]).astype(jnp.float32),
-        (radii * across).astype(jnp.float32),
+        jnp.asarray(axis, jnp.float32) * build.scale[:2] + _CHEST[:2],
+        jnp.asarray(levels, jnp.float32) * build.scale[2] + _CHEST[2],
+        jnp.asarray(radii, jnp.float32) * across,
     )
 
 
@@ -245,10 +245,10 @@ def _with_heart(canvas: Canvas, flesh: Flesh, build: Build) -> Canvas:
     axes = canvas.grid.axes()
     distances = []
     for ends in (_HEART, _ATRIUM):
-        ends = np.asarray(ends)
-        points = ends[:, :3] * build.scale + _CHEST
-        posed = with_radii(points, ends[:, 3] * build.size * flesh.heart)
-        rod = Rods.between(*posed.astype(jnp.float32))
+        table = jnp.asarray(ends, jnp.float32)
+        points = table[:, :3] * build.scale + _CHEST
+        posed = with_radii(points, table[:, 3] * build.size * flesh.heart)
+        rod = Rods.between(posed[0], posed[1])
         distances.append(rod.distance(axes))
     return canvas.filled(jnp.minimum(*distances), 42.0, 51)
 
