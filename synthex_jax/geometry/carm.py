@@ -82,6 +82,7 @@ class CArm:
             jnp.broadcast_to(jnp.asarray(pitch, dtype=float), (2,)),
             tuple(shape),  # pyright: ignore[reportArgumentType]
         )
+        require_positive("source_to_detector", carm.source_to_detector, "mm")
         require_positive("source_to_isocenter", carm.source_to_isocenter, "mm")
         distances = (carm.source_to_isocenter, carm.source_to_detector)
         if is_concrete(distances):

@@ -180,7 +180,7 @@ def test_resizing_keeps_the_field_of_view(x64):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"source_to_detector": -1.0}, "source_to_isocenter must be below"),
+        ({"source_to_detector": -1.0}, "source_to_detector must be positive"),
         ({"source_to_isocenter": 0.0}, "source_to_isocenter must be positive mm"),
         ({"source_to_isocenter": 1000.0}, "below source_to_detector, got 1000.0 and"),
         ({"pitch": -0.5}, "pitch must be positive"),
