@@ -57,9 +57,10 @@ def test_label_channels_match_the_peers(peers, peers_case):
     split = sx.Volume.from_array(channels.astype(float), volume.affine)
     image = np.moveaxis(np.asarray(sx.line_integrals(split, camera)), -1, 0)
     soft = peers["axis/nanodrr_torch_channels_soft_f32"]
-    # Soft labels weigh each voxel by its own label, which is this very sum; masked
-    # volumes are rough, so that the two interpolants differ more than on smooth ones.
-    assert np.abs(image - soft.reshape(image.shape)).max() < 2e-2 * soft.max()
+    # Soft labels weigh each voxel by its own label, which is this very sum. Masked
+    # volumes jump from voxel to voxel, where one bilinear sample a slice and trilinear
+    # marching differ by 1.8e-3; hard labels lie ten times as far from either.
+    assert np.abs(image - soft.reshape(image.shape)).max() < 2e-3 * soft.max()
     whole = np.asarray(sx.line_integrals(volume, camera))
     np.testing.assert_allclose(image.sum(0), whole, atol=1e-12 * whole.max())
 
