@@ -244,10 +244,8 @@ def _sample_slice(
     across_0, across_1 = v01 - v00, v11 - v10
     at_0, at_1 = v00 + x * across_0, v10 + x * across_1
     slope_y = at_1 - at_0
-    half = 0.5
-    weight = jnp.clip(lines.high + half - along, 0, 1) - jnp.clip(
-        lines.low + half - along, 0, 1
-    )
+    slab = along - 0.5
+    weight = jnp.clip(lines.high - slab, 0, 1) - jnp.clip(lines.low - slab, 0, 1)
     return _Sample(
         weight=weight,
         value=at_0 + y * slope_y,
