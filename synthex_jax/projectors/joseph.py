@@ -17,7 +17,7 @@ from synthex_jax.geometry.camera import Camera
 from synthex_jax.numerics import away_from_zero
 from synthex_jax.projectors.axes import other_axes
 from synthex_jax.projectors.rays import principal_axis, voxel_rays
-from synthex_jax.projectors.slices import Lines, Sum, sum_over_slices
+from synthex_jax.projectors.slices import Lines, sum_over_slices
 from synthex_jax.typing import ChannelImage, Image
 from synthex_jax.volumes.volume import Volume
 
@@ -52,22 +52,27 @@ class Joseph:
         axis = principal_axis(volume, camera) if self.axis is None else self.axis
         if isinstance(axis, int):
             return _project_along(axis, volume, camera, self.prefilter)
-        lines, length_per_slice = _lines(axis, volume, camera, self.prefilter)
-        return _scaled(sum_over_slices(volume.data, lines), length_per_slice)
+        return _project(axis, volume, camera, self.prefilter)
 
 
 @partial(jax.jit, static_argnums=(0, 3))
 def _project_along(
     axis: int, volume: Volume, camera: Camera, prefilter: bool
 ) -> ChannelImage:
+    return _project(axis, volume, camera, prefilter)
+
+
+def _project(
+    axis: int | Int[Array, ""], volume: Volume, camera: Camera, prefilter: bool
+) -> ChannelImage:
+    """Line integrals in mm, channels last."""
     lines, length_per_slice = _lines(axis, volume, camera, prefilter)
-    return _scaled(sum_over_slices(volume.data, lines), length_per_slice)
-
-
-def _scaled(total: Sum, length_per_slice: Image) -> ChannelImage:
-    """In mm, and with channels last."""
-    image = total * length_per_slice.astype(total.dtype)
-    return image if image.ndim == 2 else jnp.moveaxis(image, 0, -1)
+    if volume.data.ndim == 3:
+        total = sum_over_slices(volume.data, lines)
+        return total * length_per_slice.astype(total.dtype)
+    lines = jax.tree.map(lambda x: x[:, None] if x.ndim == 2 else x, lines)
+    total = jnp.moveaxis(sum_over_slices(volume.data, lines), 1, -1)
+    return total * length_per_slice[..., None].astype(total.dtype)
 
 
 def _lines(

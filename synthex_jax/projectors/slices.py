@@ -33,11 +33,14 @@ from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Bool, Float, Int
 
 from synthex_jax.projectors.axes import along_axis, linearly_along_axis, other_axes
-from synthex_jax.typing import Image, Voxels
+from synthex_jax.typing import Voxels
 
 # Slices get a border of zeros; two voxels, so that a sample clamped to the rim of the
 # border is zero and so is its slope.
 _BORDER = 2
+
+
+PerRay = Float[Array, "rows *one cols"]
 
 
 @jax.tree_util.register_dataclass
@@ -45,28 +48,31 @@ _BORDER = 2
 class Lines:
     """Rays as lines over the slice number k, which counts from the middle slice.
 
+    Arrays are (rows, cols), and (rows, 1, cols) for a volume with channels.
+
     Attributes:
-        y0, x0: (rows, cols), where the ray meets the middle slice, voxels along b, c.
-        my, mx: (rows, cols), voxels along b and c a slice.
-        low, high: (rows, cols), slice numbers of the ray's two ends, low <= high.
+        y0, x0: where the ray meets the middle slice, voxels along b and c.
+        my, mx: voxels along b and c a slice.
+        low, high: slice numbers of the ray's two ends, low <= high.
         traced_axis: the principal axis where it is not known before the call.
         static_axis: the principal axis where it is.
         prefilter: whether slices are sharpened before they are sampled.
     """
 
-    y0: Image
-    my: Image
-    x0: Image
-    mx: Image
-    low: Image
-    high: Image
+    y0: PerRay
+    my: PerRay
+    x0: PerRay
+    mx: PerRay
+    low: PerRay
+    high: PerRay
     traced_axis: Int[Array, ""] | None
     static_axis: int | None = field(metadata={"static": True})
     prefilter: bool = field(metadata={"static": True})
 
 
-Sum = Float[Array, "*channels rows cols"]
-"""Channels go first in here, so that (rows, cols) weights broadcast against them."""
+Sum = Float[Array, "rows *channels cols"]
+"""Channels go in the middle: XLA shares work among threads by rows, and vectorizes
+along columns."""
 
 
 @jax.custom_jvp
@@ -111,7 +117,7 @@ def _refuse_second_derivative(primals: object, tangents: object) -> Never:
 
 
 class _Sample(NamedTuple):
-    weight: Image
+    weight: PerRay
     value: Sum
     slope_y: Sum
     slope_x: Sum
@@ -182,7 +188,8 @@ def _dtype(data: Voxels, lines: Lines) -> jnp.dtype:
 
 
 def _zeros(data: Voxels, lines: Lines) -> Sum:
-    return jnp.zeros((*data.shape[3:], *lines.y0.shape), _dtype(data, lines))
+    rows, cols = lines.y0.shape[0], lines.y0.shape[-1]
+    return jnp.zeros((rows, *data.shape[3:], cols), _dtype(data, lines))
 
 
 def _slice(
@@ -237,8 +244,7 @@ def _sample_slice(
     col, x = _cell(lines.x0 + along * lines.mx, nc)
     first = row * stride + col
     if len(shape) == 4:
-        planes = jnp.arange(shape[3]) * (plane.size // shape[3])
-        first = first + planes[:, None, None]
+        first = first + jnp.arange(shape[3])[:, None] * (plane.size // shape[3])
     corner = partial(_take, plane, first)
     v00, v01, v10, v11 = (corner(o) for o in (0, 1, stride, stride + 1))
     across_0, across_1 = v01 - v00, v11 - v10
@@ -254,7 +260,7 @@ def _sample_slice(
     )
 
 
-def _cell(position: Image, size: int) -> tuple[Int[Array, "rows cols"], Image]:
+def _cell(position: PerRay, size: int) -> tuple[Int[Array, "rows *one cols"], PerRay]:
     """Cell of the bordered slice that a position lies in, and where within it."""
     last = size + 2 * _BORDER - 2
     inside = jnp.clip(position + _BORDER, 0, last)
@@ -268,7 +274,7 @@ def _take(
     return plane.at[first + offset].get(mode="promise_in_bounds")
 
 
-def _value_at_end(axis: int, data: Voxels, lines: Lines, end: Image) -> Sum:
+def _value_at_end(axis: int, data: Voxels, lines: Lines, end: PerRay) -> Sum:
     """The sample of the slice in whose slab the ray ends, zero outside the volume."""
     middle = (data.shape[axis] - 1) / 2
     k = jnp.floor(end + middle + 0.5)
@@ -285,12 +291,12 @@ def _value_at_end(axis: int, data: Voxels, lines: Lines, end: Image) -> Sum:
             index = tuple(
                 jnp.where(inside, i, 0).astype(jnp.int32) for i in (k, row, col)
             )
-            corner = (
-                jnp.moveaxis(volume[index], -1, 0) if data.ndim == 4 else volume[index]
-            )
+            corner = volume[index]
+            if data.ndim == 4:
+                corner = jnp.moveaxis(corner[:, 0], -1, 1)
             total = total + jnp.where(inside, weight, 0) * corner
     return total
 
 
-def _within(index: Image, size: int) -> Bool[Array, "rows cols"]:
+def _within(index: PerRay, size: int) -> Bool[Array, "rows *one cols"]:
     return (index >= 0) & (index < size)
