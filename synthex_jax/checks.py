@@ -53,3 +53,14 @@ def require_positive(name: str, value: ArrayLike, unit: str = "") -> None:
         bool(np.all(np.isfinite(concrete) & (concrete > 0))),
         f"{name} must be positive{' ' + unit if unit else ''}, got {concrete}",
     )
+
+
+def require_not_negative(name: str, value: ArrayLike, unit: str = "") -> None:
+    """Refuse a concrete value that is not finite or below zero."""
+    if not is_concrete(value):
+        return
+    concrete = np.asarray(value)
+    require(
+        bool(np.all(np.isfinite(concrete) & (concrete >= 0))),
+        f"{name} must not be negative{' ' + unit if unit else ''}, got {concrete}",
+    )

@@ -31,29 +31,25 @@ from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
-from synthex_jax.checks import is_concrete, require, require_shape
+from synthex_jax.checks import require_shape
 from synthex_jax.physics.tables import linear_attenuation, require_energy
-from synthex_jax.typing import ArrayLike, Voxels
-from synthex_jax.volumes.volume import Volume
-
-# In the order of their attenuation, which holds at all energies of the table.
-_SUBSTANCES = (
-    "air",
-    "lung",
-    "adipose",
-    "water",
-    "soft tissue",
-    "spongy bone",
-    "cortical bone",
+from synthex_jax.typing import ArrayLike
+from synthex_jax.volumes.calibration import (
+    AIR,
+    CT_KEV,
+    TISSUES,
+    WATER,
+    hounsfield,
+    piecewise_linear,
+    require_hounsfield,
 )
-_AIR, _WATER = _SUBSTANCES.index("air"), _SUBSTANCES.index("water")
+from synthex_jax.volumes.volume import Volume
 
 
 def attenuation(
-    volume: Volume, energy: ArrayLike, *, ct_energy: ArrayLike = 70.0
+    volume: Volume, energy: ArrayLike, *, ct_energy: ArrayLike = CT_KEV
 ) -> Volume:
     """A CT in HU turned into linear attenuation at a photon energy.
 
@@ -62,11 +58,8 @@ def attenuation(
     Args:
         volume: HU, any real dtype, with or without channels.
         energy: (), keV, what the X-ray image is taken with.
-        ct_energy: (), keV, the effective energy of the CT's beam. 70 stands for a CT
-            at 120 kVp: dual-energy CTs offer monochromatic images at 70 keV in its
-            place (Rassouli et al., European Journal of Radiology 95, 2017). Tungsten
-            spectra (SpekPy, 6 mm Al) behind 20 cm of water attenuate like 56, 64, 71
-            and 79 keV at 80, 100, 120 and 140 kVp.
+        ct_energy: (), keV, the effective energy of the CT's beam: 56, 64, 70 and 79 for
+            80, 100, 120 and 140 kVp.
 
     Returns:
         The same grid in 1/mm; floating dtypes are kept (the computation is at
@@ -81,56 +74,18 @@ def attenuation(
     for name, value in (("energy", energy), ("ct_energy", ct_energy)):
         require_shape(name, value, ())
         require_energy(name, value)
-    _require_hounsfield(volume.data)
+    require_hounsfield(volume.data)
     knots, values = _calibration(energy, ct_energy)
-    return replace(volume, data=_piecewise_linear(volume.data, knots, values))
+    return replace(volume, data=piecewise_linear(volume.data, knots, values))
 
 
 @jax.jit
 def _calibration(
     energy: ArrayLike, ct_energy: ArrayLike
 ) -> tuple[Float[Array, "substances"], Float[Array, "substances"]]:
-    """CT numbers of the substances, HU, and their attenuation at energy, 1/mm."""
+    """CT numbers of the tissues, HU, and their attenuation at energy, 1/mm."""
     energies = jnp.stack([jnp.asarray(ct_energy, float), jnp.asarray(energy, float)])
     at_ct, at_energy = jnp.stack(
-        [linear_attenuation(substance, energies) for substance in _SUBSTANCES], axis=1
+        [linear_attenuation(substance, energies) for substance in TISSUES], axis=1
     )
-    air, water = at_ct[_AIR], at_ct[_WATER]
-    return 1000 * (at_ct - water) / (water - air), at_energy
-
-
-@jax.jit
-def _piecewise_linear(
-    hounsfield: Voxels, knots: Float[Array, "knots"], values: Float[Array, "knots"]
-) -> Voxels:
-    """Through the knots, constant before the first, the last line going on.
-
-    As a sum of ramps: elementwise, where a search of the interval would gather.
-    """
-    dtype = hounsfield.dtype
-    dtype = dtype if jnp.issubdtype(dtype, jnp.floating) else values.dtype
-    hounsfield = hounsfield.astype(jnp.promote_types(dtype, jnp.float32))
-    slopes = jnp.diff(values) / jnp.diff(knots)
-    bends = jnp.diff(slopes, prepend=0.0)
-    total = values[0] + sum(
-        bend * jnp.maximum(hounsfield - knot, 0.0)
-        for bend, knot in zip(bends, knots, strict=False)
-    )
-    return total.astype(dtype)
-
-
-def _require_hounsfield(data: Voxels) -> None:
-    """Refuse concrete voxels that cannot be HU."""
-    if not is_concrete(data):
-        return
-    low, high = float(data.min()), float(data.max())
-    require(
-        bool(np.isfinite([low, high]).all()),
-        f"volume must hold finite HU, but its values run from {low} to {high}",
-    )
-    require(
-        low < 0 or high == 0 or high > 1,
-        "volume must be in HU (air -1000, water 0), but its values run from "
-        f"{low:g} to {high:g} like probabilities, labels or attenuation; "
-        "pass attenuation in 1/mm to the projector as it is",
-    )
+    return hounsfield(at_ct, at_ct[AIR], at_ct[WATER]), at_energy

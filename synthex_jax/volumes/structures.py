@@ -96,3 +96,12 @@ TOTALSEGMENTATOR_V2: dict[int, str] = dict(
 Numbers and names are those of the tool (Wasserthal et al. 2023, Radiology: Artificial
 Intelligence 5:e230024).
 """
+
+BONES: frozenset[str] = frozenset(
+    name
+    for name in TOTALSEGMENTATOR_V2.values()
+    if name.startswith(("vertebrae_", "rib_", "humerus", "scapula", "clavicula"))
+    or name.startswith(("femur", "hip_"))
+    or name in ("sacrum", "skull", "sternum", "costal_cartilages")
+)
+"""Those of the classes that hold bone; costal cartilage calcifies."""
