@@ -17,15 +17,19 @@ def product(
     return jnp.matmul(left, right, precision=Precision.HIGHEST)
 
 
-def safe_norm(vectors: Float[Array, "*batch n"]) -> Float[Array, "*batch"]:
-    """Euclidean length along the last axis, with derivative 0 at the zero vector.
+def safe_sqrt(values: Float[Array, "*batch"]) -> Float[Array, "*batch"]:
+    """The square root of what is not negative, with derivative 0 at zero.
 
     The derivative of ``sqrt`` at 0 is infinite and turns into NaN in reverse mode;
     both branches of the ``where`` are guarded, so neither value nor slope is.
     """
-    squared = jnp.sum(vectors**2, axis=-1)
-    is_zero = squared == 0
-    return jnp.where(is_zero, 0.0, jnp.sqrt(jnp.where(is_zero, 1.0, squared)))
+    is_zero = values == 0
+    return jnp.where(is_zero, 0.0, jnp.sqrt(jnp.where(is_zero, 1.0, values)))
+
+
+def safe_norm(vectors: Float[Array, "*batch n"]) -> Float[Array, "*batch"]:
+    """Euclidean length along the last axis, with derivative 0 at the zero vector."""
+    return safe_sqrt(jnp.sum(vectors**2, axis=-1))
 
 
 def away_from_zero(

@@ -59,6 +59,42 @@ def test_agrees_with_spekpy_between_the_nodes(kvp, angle, aluminum):
     np.testing.assert_allclose(beam.mean_energy, tube.get_emean(), rtol=2e-3)
 
 
+@pytest.mark.parametrize("kvp", [50.0, 70.0, 90.0, 120.0])
+def test_few_bins_stand_for_the_spectrum(kvp):
+    """Energy behind water and bone, against the sum over the whole spectrum."""
+    whole = tungsten(kvp, filtration=[Filter("Al", 4.0)])
+
+    def transmitted(beam, water, bone):
+        depth = linear_attenuation("water", beam.energies) * water
+        depth += linear_attenuation("cortical bone", beam.energies) * bone
+        return jnp.sum(beam.fluence * beam.energies * jnp.exp(-depth))
+
+    few = whole.binned(16)
+    assert few.energies.shape == (16,)
+    np.testing.assert_allclose(few.fluence, whole.fluence.sum() / 16, rtol=1e-4)
+    np.testing.assert_allclose(few.mean_energy, whole.mean_energy, rtol=1e-5)
+    for water, bone in [(0.0, 0.0), (30.0, 5.0), (200.0, 20.0), (300.0, 30.0)]:
+        np.testing.assert_allclose(
+            transmitted(few, water, bone), transmitted(whole, water, bone), rtol=3e-3
+        )
+
+
+def test_bins_of_a_single_line():
+    line = Spectrum.create(np.array([40.0, 60.0, 80.0]), np.array([0.0, 3.0, 0.0]))
+    np.testing.assert_allclose(line.binned(4).energies, 60.0, rtol=1e-5)
+    slope = jax.grad(lambda f: line.binned(4).fluence.sum() * f)(2.0)
+    np.testing.assert_allclose(slope, 3.0, rtol=1e-5)
+    through = lambda f: jnp.sum(Spectrum(line.energies, f).binned(4).energies)
+    assert np.isfinite(jax.grad(through)(line.fluence)).all()
+
+
+def test_photons_per_pixel():
+    beam = Spectrum.create(np.array([40.0, 60.0]), np.array([2e5, 1e5]))
+    # 3e5 a cm^2 and mAs at 1 m: a pixel of 1 x 2 mm at 2 m, 10 mAs.
+    found = beam.photons_per_pixel(mas=10.0, distance=2000.0, pitch=(1.0, 2.0))
+    np.testing.assert_allclose(found, 3e5 * 10 * 0.02 / 4, rtol=1e-5)
+
+
 def test_a_spectrum_ends_at_its_voltage_and_shows_tungsten():
     unfiltered = tungsten(100.0)
     assert np.all(unfiltered.fluence[BIN_KEV > 100] == 0)
@@ -150,5 +186,7 @@ def test_errors():
         Spectrum.create(np.array([50.0, 60.0]), np.ones(3))
     with pytest.raises(ValueError, match="fluence must be finite, not negative"):
         Spectrum.create(np.array([50.0, 60.0]), np.array([1.0, -1.0]))
+    with pytest.raises(ValueError, match="an even number of bins, at least 2, got 7"):
+        tungsten(90.0).binned(7)
     with pytest.raises(ValueError, match="not zero everywhere"):
         Spectrum.create(np.array([50.0, 60.0]), np.zeros(2))
