@@ -1,0 +1,1 @@
+"""Scattered radiation at the detector."""
