@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -34,6 +34,7 @@ from synthex_jax.physics.spectra import (
     Spectrum,
     equal_shares,
     filter_depth,
+    require_tube,
     tungsten,
 )
 from synthex_jax.physics.tables import linear_attenuation
@@ -180,15 +181,25 @@ class Beam:
             ValueError: as ``tungsten``; for photons that are not positive, an odd
                 number of bins, another side than left, right, top and bottom.
         """
+        require_tube(kvp, anode_angle_deg, 0.0, filtration)
         _require_photons(photons)
-        fine = tungsten(kvp, anode_angle_deg=anode_angle_deg, filtration=filtration)
-        spectrum = fine.binned(bins).normalized()
+        require(
+            anode in (None, "left", "right", "top", "bottom"),
+            f"anode must be 'left', 'right', 'top', 'bottom' or None, got {anode!r}",
+        )
+        spectrum, depth, heel = _tube(
+            jnp.asarray(kvp, float),
+            jnp.asarray(anode_angle_deg, float),
+            tuple(filtration),
+            bins,
+            anode,
+        )
         return cls(
             spectrum,
             jnp.asarray(photons, float),
-            filter_depth(filtration, spectrum.energies),
+            depth,
             jnp.asarray(falloff, float),
-            None if anode is None else _heel(kvp, anode_angle_deg, fine, bins, anode),
+            heel,
             tuple(shaped),
             collimator,
         )
@@ -208,15 +219,25 @@ class Beam:
         return Illumination(spectrum.energies, self.photons * spectrum.fluence * share)
 
 
-def _heel(
-    kvp: ArrayLike, anode_angle_deg: ArrayLike, fine: Spectrum, bins: int, anode: Side
-) -> Heel:
+@partial(jax.jit, static_argnums=(3, 4))
+def _tube(
+    kvp: Scalar,
+    anode_angle_deg: Scalar,
+    filtration: tuple[Filter, ...],
+    bins: int,
+    anode: Side | None,
+) -> tuple[Spectrum, Float[Array, "bins"], Heel | None]:
+    """The spectrum in bins, the optical depth of its filters, and the heel effect."""
+    fine = tungsten(kvp, anode_angle_deg=anode_angle_deg, filtration=filtration)
+    spectrum = fine.binned(bins).normalized()
+    depth = filter_depth(filtration, spectrum.energies)
+    if anode is None:
+        return spectrum, depth, None
+    return spectrum, depth, _heel(kvp, anode_angle_deg, fine, bins, anode)
+
+
+def _heel(kvp: Scalar, central: Scalar, fine: Spectrum, bins: int, anode: Side) -> Heel:
     """Fluence by angle of the bins that the central ray's spectrum is grouped into."""
-    require(
-        anode in ("left", "right", "top", "bottom"),
-        f"anode must be 'left', 'right', 'top' or 'bottom', got {anode!r}",
-    )
-    central = jnp.asarray(anode_angle_deg, float)
     # Denser near the anode's face, where fluence falls the fastest.
     share = np.linspace(0.0, 1.0, _HEEL_NODES) ** 2
     takeoffs = LOWEST_TAKEOFF_DEG + share * (HIGHEST_TAKEOFF_DEG - LOWEST_TAKEOFF_DEG)

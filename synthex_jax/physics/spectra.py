@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import jax
@@ -23,7 +23,7 @@ from jaxtyping import Array, Float
 
 from synthex_jax.checks import is_concrete, require, require_not_negative
 from synthex_jax.numerics import safe_sqrt
-from synthex_jax.physics.compounds import Material
+from synthex_jax.physics.compounds import Material, material
 from synthex_jax.physics.tables import linear_attenuation, require_energy
 from synthex_jax.typing import ArrayLike, Scalar
 
@@ -117,13 +117,7 @@ class Spectrum:
             count >= 2 and count % 2 == 0,
             f"count must be an even number of bins, at least 2, got {count}",
         )
-        moved = self.fluence[:, None] * equal_shares(self.fluence, count // 2)
-        fluence = jnp.sum(moved, axis=0)
-        mean = jnp.sum(moved * self.energies[:, None], axis=0) / fluence
-        spread = (self.energies[:, None] - mean) ** 2
-        deviation = safe_sqrt(jnp.sum(moved * spread, axis=0) / fluence)
-        energies = jnp.stack([mean - deviation, mean + deviation], axis=-1)
-        return Spectrum(energies.reshape(-1), jnp.repeat(fluence / 2, 2))
+        return _binned(self, count)
 
     def photons_per_pixel(
         self, *, mas: ArrayLike, distance: ArrayLike, pitch: ArrayLike
@@ -194,18 +188,55 @@ def tungsten(
         ValueError: for a voltage outside 40 to 150 kVp, a take-off angle (the sum of
             the two angles) outside 1 to 30 degrees, a negative thickness.
     """
-    takeoff_deg = jnp.asarray(anode_angle_deg, float) + jnp.asarray(off_axis_deg, float)
-    _require_between("kvp", kvp, LOWEST_KVP, HIGHEST_KVP, "kVp")
-    _require_between(
-        "anode_angle_deg + off_axis_deg",
-        takeoff_deg,
-        LOWEST_TAKEOFF_DEG,
-        HIGHEST_TAKEOFF_DEG,
-        "degrees",
+    require_tube(kvp, anode_angle_deg, off_axis_deg, filtration)
+    return _behind_filters(
+        jnp.asarray(kvp, float),
+        jnp.asarray(anode_angle_deg, float) + jnp.asarray(off_axis_deg, float),
+        tuple(filtration),
     )
-    fluence = _unfiltered(jnp.asarray(kvp, float), jnp.deg2rad(takeoff_deg))
+
+
+def require_tube(
+    kvp: ArrayLike,
+    anode_angle_deg: ArrayLike,
+    off_axis_deg: ArrayLike,
+    filtration: Sequence[Filter],
+) -> None:
+    """Refuse concrete settings of a tube that ``tungsten`` does not have."""
+    _require_between("kvp", kvp, LOWEST_KVP, HIGHEST_KVP, "kVp")
+    if is_concrete(anode_angle_deg, off_axis_deg):
+        _require_between(
+            "anode_angle_deg + off_axis_deg",
+            np.asarray(anode_angle_deg) + np.asarray(off_axis_deg),
+            LOWEST_TAKEOFF_DEG,
+            HIGHEST_TAKEOFF_DEG,
+            "degrees",
+        )
+    for one in filtration:
+        material(one.substance)
+        thickness = f"thickness of filter {one.name!r}"
+        require_not_negative(thickness, one.thickness, "(mm)")
+
+
+@jax.jit
+def _behind_filters(
+    kvp: Scalar, takeoff_deg: Scalar, filtration: tuple[Filter, ...]
+) -> Spectrum:
+    fluence = _unfiltered(kvp, jnp.deg2rad(takeoff_deg))
     energies = jnp.asarray(BIN_KEV, fluence.dtype)
     return Spectrum(energies, fluence).filtered(*filtration)
+
+
+@partial(jax.jit, static_argnums=1)
+def _binned(spectrum: Spectrum, count: int) -> Spectrum:
+    fluence = spectrum.fluence
+    moved = fluence[:, None] * equal_shares(fluence, count // 2)
+    fluence = jnp.sum(moved, axis=0)
+    mean = jnp.sum(moved * spectrum.energies[:, None], axis=0) / fluence
+    spread = (spectrum.energies[:, None] - mean) ** 2
+    deviation = safe_sqrt(jnp.sum(moved * spread, axis=0) / fluence)
+    energies = jnp.stack([mean - deviation, mean + deviation], axis=-1)
+    return Spectrum(energies.reshape(-1), jnp.repeat(fluence / 2, 2))
 
 
 def half_value_layer(spectrum: Spectrum, substance: str | Material = "Al") -> Scalar:

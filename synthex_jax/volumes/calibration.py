@@ -35,7 +35,7 @@ CT_KEV = 70.0
 def hounsfield(
     attenuation: Float[Array, "*substances"], air: Scalar, water: Scalar
 ) -> Float[Array, "*substances"]:
-    """CT numbers, HU, of linear attenuation, with that of air and water: all in 1/mm."""
+    """CT numbers, HU, of linear attenuation, that of air and water given, 1/mm."""
     return 1000 * (attenuation - water) / (water - air)
 
 
@@ -83,7 +83,8 @@ def require_hounsfield(data: Voxels) -> None:
     """Refuse concrete voxels that cannot be HU."""
     if not is_concrete(data):
         return
-    low, high = float(data.min()), float(data.max())
+    with jax.ensure_compile_time_eval():  # a constant within a compiled function
+        low, high = float(data.min()), float(data.max())
     require(
         bool(np.isfinite([low, high]).all()),
         f"volume must hold finite HU, but its values run from {low} to {high}",

@@ -136,7 +136,7 @@ def test_errors():
         Beam.tungsten(80.0, photons=0)
     with pytest.raises(ValueError, match=r"photons must be positive .*got -1"):
         Beam.monochromatic(60.0, photons=-1.0)
-    with pytest.raises(ValueError, match="anode must be 'left', 'right', 'top' or"):
+    with pytest.raises(ValueError, match="anode must be 'left', 'right', 'top', 'b"):
         Beam.tungsten(80.0, photons=1.0, anode="up")
     with pytest.raises(ValueError, match="even number of bins, at least 2, got 5"):
         Beam.tungsten(80.0, photons=1.0, bins=5)

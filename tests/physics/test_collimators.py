@@ -78,7 +78,7 @@ def test_errors():
         CircularCollimator.create(0.0)
     with pytest.raises(ValueError, match="size must be positive"):
         RectangularCollimator.create((10.0, -1.0))
-    with pytest.raises(ValueError, match="leaves must be at least 3 .* got 2"):
+    with pytest.raises(ValueError, match=r"leaves must be at least 3 .* got 2"):
         IrisCollimator.create(10.0, leaves=2)
     with pytest.raises(ValueError, match="penumbra must be positive"):
         IrisCollimator.create(10.0, penumbra=0.0)

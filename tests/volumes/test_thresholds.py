@@ -56,7 +56,7 @@ def test_deepdrr_densities():
 def test_derivative_in_hu(x64):
     for rule in (SingleMaterial.create(), Thresholds.create(), Thresholds.deepdrr()):
         values = jnp.array([-700.0, -100.0, 40.0, 900.0])
-        total = lambda v: jnp.sum(  # noqa: B023
+        total = lambda v: jnp.sum(
             rule.composition(column(v)).attenuation(60.0).data ** 2  # noqa: B023
         )
         slope = jax.grad(total)(values)
