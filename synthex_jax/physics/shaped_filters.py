@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from synthex_jax.checks import require_not_negative, require_positive
+from synthex_jax.numerics import at_most, between
 from synthex_jax.physics.compounds import Material, material
 from synthex_jax.physics.plane import DetectorPlane
 from synthex_jax.typing import ArrayLike, Image, Scalar
@@ -72,7 +73,7 @@ class BowTie:
 
     def thickness(self, plane: DetectorPlane) -> Image:
         """(rows, cols), mm."""
-        share = jnp.minimum((plane.x / self.half_width) ** 2, 1.0)
+        share = at_most((plane.x / self.half_width) ** 2, 1.0)
         return self.center + (self.edge - self.center) * share
 
 
@@ -125,7 +126,7 @@ class Wedge:
     def thickness(self, plane: DetectorPlane) -> Image:
         """(rows, cols), mm."""
         along = plane.x * jnp.cos(self.direction) + plane.y * jnp.sin(self.direction)
-        return self.full * jnp.clip((along - self.offset) / self.slope_width, 0.0, 1.0)
+        return self.full * between((along - self.offset) / self.slope_width, 0.0, 1.0)
 
 
 def _thickness(name: str, value: ArrayLike) -> Scalar:

@@ -22,7 +22,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from synthex_jax.checks import is_concrete, require, require_not_negative
-from synthex_jax.numerics import safe_sqrt
+from synthex_jax.numerics import at_least, at_most, safe_sqrt
 from synthex_jax.physics.compounds import Material, material
 from synthex_jax.physics.tables import linear_attenuation, require_energy
 from synthex_jax.typing import ArrayLike, Scalar
@@ -286,13 +286,13 @@ def equal_shares(
     above = jnp.cumsum(fluence)
     below = jnp.concatenate([jnp.zeros_like(above[:1]), above[:-1]])
     borders = above[-1] * jnp.arange(count + 1, dtype=fluence.dtype) / count
-    inside = jnp.minimum(above[:, None], borders[1:]) - jnp.maximum(
+    inside = at_most(above[:, None], borders[1:]) - at_least(
         below[:, None], borders[:-1]
     )
     occupied = fluence > 0
     return jnp.where(
         occupied[:, None],
-        jnp.maximum(inside, 0.0) / jnp.where(occupied, fluence, 1.0)[:, None],
+        at_least(inside, 0.0) / jnp.where(occupied, fluence, 1.0)[:, None],
         0.0,
     )
 
@@ -310,7 +310,7 @@ def _unfiltered(kvp: Scalar, takeoff: Scalar) -> Float[Array, "145"]:
     at_voltage = (1 - across) * cell[0] + across * cell[1]
     log_ramp = (1 - along) * at_voltage[0] + along * at_voltage[1]
     # The part of the ramp U - E that lies in each bin, the last one's being cut.
-    above = jnp.maximum(kvp - (BIN_KEV - 0.5), 0.0)
+    above = at_least(kvp - (BIN_KEV - 0.5), 0.0)
     ramp = jnp.where(above < 1, above**2 / 2, above - 0.5)
     return ramp * jnp.exp(log_ramp)
 

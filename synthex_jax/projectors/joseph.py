@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int
 
 from synthex_jax.geometry.camera import Camera
-from synthex_jax.numerics import away_from_zero
+from synthex_jax.numerics import at_least, at_most, away_from_zero
 from synthex_jax.projectors.axes import other_axes
 from synthex_jax.projectors.rays import principal_axis, voxel_rays
 from synthex_jax.projectors.slices import Lines, sum_over_slices
@@ -99,8 +99,8 @@ def _lines(
         my=my,
         x0=source[2] - start * mx,
         mx=mx,
-        low=jnp.minimum(start, end),
-        high=jnp.maximum(start, end),
+        low=at_most(start, end),
+        high=at_least(start, end),
         traced_axis=None if isinstance(axis, int) else axis,
         static_axis=axis if isinstance(axis, int) else None,
         prefilter=prefilter,

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from synthex_jax.checks import is_concrete, require, require_shape
+from synthex_jax.numerics import at_least
 from synthex_jax.physics.tables import require_energy
 from synthex_jax.typing import ArrayLike, Scalar, Voxels
 
@@ -59,7 +60,7 @@ def piecewise_linear(
     slopes = jnp.diff(values, axis=0) / widths
     bends = jnp.diff(slopes, axis=0, prepend=jnp.zeros_like(slopes[:1]))
     total = values[0] + sum(
-        bend * jnp.maximum(data - knot, 0.0)
+        bend * at_least(data - knot, 0.0)
         for bend, knot in zip(bends, knots, strict=False)
     )
     return total.astype(dtype)

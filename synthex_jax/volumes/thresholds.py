@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from synthex_jax.checks import is_concrete, require, require_shape
+from synthex_jax.numerics import at_least
 from synthex_jax.physics.compounds import Material, material
 from synthex_jax.physics.tables import linear_attenuation
 from synthex_jax.typing import ArrayLike, Scalar, Voxels
@@ -77,7 +78,7 @@ def _single_share(
     data: Voxels, lowest: Scalar, ct_energy: Scalar
 ) -> Float[Array, "nx ny nz 1"]:
     air, water = (linear_attenuation(s, ct_energy) for s in ("air", "water"))
-    share = jnp.maximum(as_floating(data) - lowest, 0.0) * (1 - air / water) / 1000
+    share = at_least(as_floating(data) - lowest, 0.0) * (1 - air / water) / 1000
     return share[..., None]
 
 
@@ -164,12 +165,14 @@ def _by_threshold(
     chosen = (hu > low) & (hu <= high)
     if rule.density_lines is None:
         air, water = (linear_attenuation(s, rule.ct_energy) for s in ("air", "water"))
-        mu = water + jnp.maximum(hu, -1000.0) * (water - air) / 1000
+        mu = water + at_least(hu, -1000.0) * (water - air) / 1000
         share = mu / jnp.stack(
             [linear_attenuation(s, rule.ct_energy) for s in rule.substances]
         )
     else:
         slope, intercept = rule.density_lines.T
-        density = jnp.maximum(jnp.min(hu * slope + intercept, -1, keepdims=True), 0.0)
+        lines = hu * slope + intercept
+        lowest = jnp.argmin(lines, axis=-1, keepdims=True)
+        density = at_least(jnp.take_along_axis(lines, lowest, axis=-1), 0.0)
         share = density / jnp.stack([jnp.asarray(s.density) for s in rule.substances])
     return jnp.where(chosen, share, 0.0)

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from synthex_jax.checks import is_concrete, require, require_shape
+from synthex_jax.numerics import between
 from synthex_jax.physics.compounds import Material, material
 from synthex_jax.physics.tables import linear_attenuation
 from synthex_jax.typing import ArrayLike, Scalar, Vector2, Voxels
@@ -179,7 +180,7 @@ def _tissue_shares(
         shares = jnp.where(soft, _soft_shares(hu, rule), shares)
     if rule.metal is not None:
         low, high = rule.metal_hu
-        metal = jnp.clip((hu - low) / (high - low), 0.0, 1.0)[..., None]
+        metal = between((hu - low) / (high - low), 0.0, 1.0)[..., None]
         one = _unit(substances, len(rule.basis), shares.dtype)
         shares = shares + metal * (one - shares)
     if labels is not None:
