@@ -14,7 +14,7 @@ shaped filters of thickness $t_s$ and by the collimator $c$.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import jax
@@ -23,6 +23,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from synthex_jax.checks import require, require_positive
+from synthex_jax.geometry.camera import Camera
 from synthex_jax.physics.collimators import Collimator
 from synthex_jax.physics.plane import DetectorPlane
 from synthex_jax.physics.shaped_filters import ShapedFilter
@@ -38,7 +39,7 @@ from synthex_jax.physics.spectra import (
     tungsten,
 )
 from synthex_jax.physics.tables import linear_attenuation
-from synthex_jax.typing import ArrayLike, Scalar
+from synthex_jax.typing import ArrayLike, Scalar, Shape2
 
 Side = str
 """Of an image: left, right, top or bottom."""
@@ -217,6 +218,22 @@ class Beam:
         if self.collimator is not None:
             share = share * self.collimator.transmission(plane)[..., None]
         return Illumination(spectrum.energies, self.photons * spectrum.fluence * share)
+
+
+def coarse_illumination(beam: Beam, camera: Camera, shape: Shape2) -> Illumination:
+    """The photons on a camera's detector gathered in fewer, larger pixels.
+
+    Args:
+        beam: its photons are those of one of the camera's own pixels.
+        camera: one view; only its detector matters.
+        shape: (rows, cols) of the pixels to gather in, static.
+
+    Returns:
+        Mean numbers in each of the larger pixels.
+    """
+    share = camera.shape[0] * camera.shape[1] / (shape[0] * shape[1])
+    beam = replace(beam, photons=beam.photons * share)
+    return beam.illumination(DetectorPlane.from_camera(camera.resized(shape)))
 
 
 @partial(jax.jit, static_argnums=(3, 4))
