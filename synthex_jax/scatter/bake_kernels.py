@@ -2,10 +2,10 @@
 
     python -m synthex_jax.scatter.bake_kernels       # some minutes on two cores
 
-For slabs of several thicknesses, photon energies and distances of the slab's middle
-from the detector: Monte Carlo of a pencil beam at right angles, and of the kernel, the
-scattered energy a mm^2 over the energy of the primary beam behind the slab, the best
-sum of Gaussians (in the sense of least squares, none of them negative).
+For slabs of several thicknesses (1.6 times as wide, 40 cm long), photon energies and
+distances of the slab's middle from the detector: Monte Carlo of a pencil beam at right
+angles, and of the kernel, the scattered energy a mm^2 over the energy of the primary
+beam behind the slab, the best sum of Gaussians, by least squares, none negative.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from scipy.optimize import nnls
+from scipy.special import ndtr
 
 from synthex_jax.geometry.camera import Camera
 from synthex_jax.geometry.transform import RigidTransform
@@ -37,8 +38,9 @@ DISTANCES = np.array([250.0, 350.0, 500.0, 700.0])
 WIDTHS = np.array([0.04, 0.12, 0.3, 0.6, 1.2])
 """Standard deviations of the Gaussians over the slab's distance from the detector."""
 
-# Broader than any body, so that its edges do not matter; the source is far away.
-_WIDTH, _SOURCE = 1000.0, 3000.0
+# Slabs have the proportions of a trunk, and are as long as one, mm: of wider ones
+# less scatter leaves at the sides. The source is far away.
+_ASPECT, _LENGTH, _SOURCE = 1.6, 400.0, 3000.0
 _PIXELS, _DETECTOR = 81, 1215.0
 _HISTORIES = 400_000
 
@@ -72,8 +74,8 @@ def main() -> None:
 def _pencil_beam(
     key: jax.Array, thickness: float, energy: float, distance: float
 ) -> np.ndarray:
-    """(rows, cols), energy scattered to a pixel over that of the beam behind the slab."""
-    affine = np.diag([_WIDTH, _WIDTH, thickness, 1.0])
+    """(rows, cols), energy scattered to a pixel over that behind the slab."""
+    affine = np.diag([_ASPECT * thickness, _LENGTH, thickness, 1.0])
     water = Composition(
         Volume(jnp.ones((1, 1, 1, 1)), jnp.asarray(affine)), (material("water"),)
     )
@@ -94,26 +96,20 @@ def _pencil_beam(
 
 
 def _fitted(image: np.ndarray, distance: float) -> tuple[np.ndarray, float]:
-    """Shares of the Gaussians, and the residual over the mean, both by energy."""
+    """Shares of the Gaussians, and the residual over the kernel, root mean squares."""
     pitch = _DETECTOR / _PIXELS
     edges = (np.arange(_PIXELS + 1) - _PIXELS / 2) * pitch
     columns = []
     for width in WIDTHS * distance:
-        inside = np.diff(_normal_integral(edges / width))
+        inside = np.diff(ndtr(edges / width))
         columns.append(np.outer(inside, inside).ravel())
     basis = np.stack(columns, -1)
     # Noise is that of counts: its variance goes as the kernel, smoothed by symmetry.
-    even = sum(np.rot90(image, k) for k in range(4)) / 4
+    even = np.mean([np.rot90(image, k) for k in range(4)], axis=0)
     weight = 1 / np.sqrt(even.ravel() + 1e-3 * even.max())
     shares, _ = nnls(basis * weight[:, None], image.ravel() * weight)
     residual = np.sqrt(np.mean(((basis @ shares - image.ravel()) * weight) ** 2))
     return shares, float(residual / np.sqrt(np.mean((image.ravel() * weight) ** 2)))
-
-
-def _normal_integral(x: np.ndarray) -> np.ndarray:
-    from scipy.special import ndtr
-
-    return ndtr(x)
 
 
 if __name__ == "__main__":

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from synthex_jax.numerics import at_least
 from synthex_jax.physics.signal import Signal
 from synthex_jax.typing import Image, Shape2
 
@@ -19,6 +19,8 @@ def enlarged(signal: Signal, shape: Shape2) -> Signal:
     share = rows * cols / (shape[0] * shape[1])
 
     def finer(image: Image) -> Float[Array, "fine_rows fine_cols"]:
-        return at_least(share * jax.image.resize(image, shape, "cubic"), 0.0)
+        smooth = share * jax.image.resize(image, shape, "cubic")
+        # Zero itself is let through: where nothing scatters yet the slope is right.
+        return jnp.where(smooth < 0, 0.0, smooth)
 
     return Signal(finer(signal.mean), finer(signal.variance))
