@@ -12,24 +12,50 @@ from synthex_jax._version import __version__
 
 if TYPE_CHECKING:
     from synthex_jax import phantoms as phantoms
+    from synthex_jax import processing as processing
     from synthex_jax import viz as viz
+    from synthex_jax.exposure import automatic_exposure as automatic_exposure
     from synthex_jax.geometry import convert as convert
     from synthex_jax.geometry import frames as frames
     from synthex_jax.geometry.camera import Camera as Camera
     from synthex_jax.geometry.carm import CArm as CArm
     from synthex_jax.geometry.transform import RigidTransform as RigidTransform
+    from synthex_jax.physics.antiscatter import AntiscatterGrid as AntiscatterGrid
+    from synthex_jax.physics.beam import Beam as Beam
+    from synthex_jax.physics.collimators import CircularCollimator as CircularCollimator
+    from synthex_jax.physics.collimators import IrisCollimator as IrisCollimator
+    from synthex_jax.physics.collimators import (
+        RectangularCollimator as RectangularCollimator,
+    )
     from synthex_jax.physics.compounds import Material as Material
     from synthex_jax.physics.compounds import material as material
+    from synthex_jax.physics.detectors import FlatPanel as FlatPanel
+    from synthex_jax.physics.detectors import IdealDetector as IdealDetector
+    from synthex_jax.physics.intensifier import ImageIntensifier as ImageIntensifier
+    from synthex_jax.physics.shaped_filters import BowTie as BowTie
+    from synthex_jax.physics.shaped_filters import Wedge as Wedge
     from synthex_jax.physics.spectra import Filter as Filter
     from synthex_jax.physics.spectra import Spectrum as Spectrum
     from synthex_jax.physics.spectra import half_value_layer as half_value_layer
     from synthex_jax.physics.spectra import tungsten as tungsten
     from synthex_jax.physics.tables import linear_attenuation as linear_attenuation
     from synthex_jax.physics.tables import mass_attenuation as mass_attenuation
+    from synthex_jax.processing import display as display
+    from synthex_jax.processing import log_image as log_image
     from synthex_jax.projectors.joseph import Joseph as Joseph
     from synthex_jax.projectors.siddon import Siddon as Siddon
-    from synthex_jax.render import line_integrals as line_integrals
+    from synthex_jax.rendering import flat_field as flat_field
+    from synthex_jax.rendering import line_integrals as line_integrals
+    from synthex_jax.rendering import render as render
+    from synthex_jax.scatter.kernel import KernelScatter as KernelScatter
+    from synthex_jax.scatter.single import SingleScatter as SingleScatter
+    from synthex_jax.simulation import Simulation as Simulation
+    from synthex_jax.simulation import deepdrr as deepdrr
+    from synthex_jax.simulation import heuristic as heuristic
+    from synthex_jax.simulation import naive as naive
+    from synthex_jax.simulation import realistic as realistic
     from synthex_jax.volumes import samples as samples
+    from synthex_jax.volumes.composition import Composition as Composition
     from synthex_jax.volumes.grids import canonical as canonical
     from synthex_jax.volumes.grids import cropped as cropped
     from synthex_jax.volumes.grids import cropped_to_body as cropped_to_body
@@ -39,6 +65,9 @@ if TYPE_CHECKING:
     from synthex_jax.volumes.io import read_volume as read_volume
     from synthex_jax.volumes.io import write_nifti as write_nifti
     from synthex_jax.volumes.materials import attenuation as attenuation
+    from synthex_jax.volumes.thresholds import SingleMaterial as SingleMaterial
+    from synthex_jax.volumes.thresholds import Thresholds as Thresholds
+    from synthex_jax.volumes.tissues import Tissues as Tissues
     from synthex_jax.volumes.volume import Volume as Volume
 
 _HOME = {
@@ -65,12 +94,39 @@ _HOME = {
     "canonical": "volumes.grids",
     "Joseph": "projectors.joseph",
     "Siddon": "projectors.siddon",
-    "line_integrals": "render",
+    "line_integrals": "rendering",
+    "Composition": "volumes.composition",
+    "Tissues": "volumes.tissues",
+    "Thresholds": "volumes.thresholds",
+    "SingleMaterial": "volumes.thresholds",
+    "Beam": "physics.beam",
+    "BowTie": "physics.shaped_filters",
+    "Wedge": "physics.shaped_filters",
+    "CircularCollimator": "physics.collimators",
+    "RectangularCollimator": "physics.collimators",
+    "IrisCollimator": "physics.collimators",
+    "AntiscatterGrid": "physics.antiscatter",
+    "FlatPanel": "physics.detectors",
+    "ImageIntensifier": "physics.intensifier",
+    "IdealDetector": "physics.detectors",
+    "KernelScatter": "scatter.kernel",
+    "SingleScatter": "scatter.single",
+    "Simulation": "simulation",
+    "naive": "simulation",
+    "heuristic": "simulation",
+    "realistic": "simulation",
+    "deepdrr": "simulation",
+    "render": "rendering",
+    "flat_field": "rendering",
+    "automatic_exposure": "exposure",
+    "log_image": "processing",
+    "display": "processing",
 }
 _MODULES = {
     "convert": "geometry.convert",
     "frames": "geometry.frames",
     "phantoms": "phantoms",
+    "processing": "processing",
     "samples": "volumes.samples",
     "viz": "viz",
 }

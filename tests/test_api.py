@@ -46,8 +46,9 @@ def test_importing_loads_no_heavy_library():
 
 
 def nouns() -> dict[str, object]:
-    volume = sx.Volume.from_array(jnp.ones((3, 4, 5)), spacing=2.0)
+    volume = sx.Volume.from_array(jnp.zeros((3, 4, 5)), spacing=2.0)
     carm = sx.CArm.generic().resized((4, 6))
+    wedge = sx.Wedge.create("Cu", full=1.0, offset=20.0)
     return {
         "Volume": volume,
         "CArm": carm,
@@ -58,6 +59,23 @@ def nouns() -> dict[str, object]:
         "Material": sx.material("water"),
         "Filter": sx.Filter("Al", 4.0),
         "Spectrum": sx.tungsten(90.0),
+        "Composition": sx.Tissues.create().composition(volume),
+        "Tissues": sx.Tissues.create(metal="titanium"),
+        "Thresholds": sx.Thresholds.create(),
+        "SingleMaterial": sx.SingleMaterial.create(),
+        "Beam": sx.Beam.tungsten(80.0, photons=1e4, anode="top", shaped=[wedge]),
+        "BowTie": sx.BowTie.create("Al", center=1.0, edge=4.0, half_width=90.0),
+        "Wedge": wedge,
+        "CircularCollimator": sx.CircularCollimator.create(90.0),
+        "RectangularCollimator": sx.RectangularCollimator.create(90.0),
+        "IrisCollimator": sx.IrisCollimator.create(90.0),
+        "AntiscatterGrid": sx.AntiscatterGrid.typical(),
+        "FlatPanel": sx.FlatPanel.csi(full_scale=1e6),
+        "ImageIntensifier": sx.ImageIntensifier.create(diameter=230.0, full_scale=1e6),
+        "IdealDetector": sx.IdealDetector.create(),
+        "KernelScatter": sx.KernelScatter(),
+        "SingleScatter": sx.SingleScatter(),
+        "Simulation": sx.realistic(),
     }
 
 
@@ -93,6 +111,7 @@ def test_nouns_pass_through_transformations(name):
     assert jax.tree.structure(slope) == jax.tree.structure(noun)
 
 
-def test_strategies_are_keyword_only():
-    parameters = inspect.signature(sx.line_integrals).parameters
+@pytest.mark.parametrize("name", ["line_integrals", "render"])
+def test_strategies_are_keyword_only(name):
+    parameters = inspect.signature(getattr(sx, name)).parameters
     assert parameters["projector"].kind is inspect.Parameter.KEYWORD_ONLY

@@ -16,7 +16,7 @@ from synthex_jax.cli.stage import Stage
 from synthex_jax.geometry.camera import Camera
 from synthex_jax.projectors.joseph import Joseph
 from synthex_jax.projectors.rays import principal_axis
-from synthex_jax.render import line_integrals
+from synthex_jax.rendering import line_integrals
 from synthex_jax.typing import Image, Points, Twist
 from synthex_jax.viz.pictures import BACKGROUND, TEXT
 from synthex_jax.volumes.volume import Volume

@@ -19,12 +19,13 @@ from synthex_jax.cli.demo_fit import (
     fit_pose,
     image_and_jacobian,
 )
+from synthex_jax.cli.demo_physics import tiers
 from synthex_jax.cli.stage import Outcome, Row, Stage
 from synthex_jax.geometry.camera import Camera
 from synthex_jax.geometry.carm import CArm
 from synthex_jax.phantoms import analytic
 from synthex_jax.projectors.joseph import Joseph
-from synthex_jax.render import line_integrals
+from synthex_jax.rendering import line_integrals
 from synthex_jax.typing import Image, Scalar, Twist
 from synthex_jax.volumes.volume import Volume, centered_affine
 
@@ -233,6 +234,7 @@ def _adjoint_error(stage: Stage) -> float:
 
 STEPS = (
     Step("radiographs", radiographs),
+    Step("naive, heuristic and realistic X-rays", tiers),
     Step("the geometry", geometry),
     Step("a sweep", sweep),
     Step("derivatives in the pose", derivatives),

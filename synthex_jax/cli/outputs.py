@@ -13,7 +13,7 @@ from synthex_jax.geometry.camera import Camera
 from synthex_jax.volumes.nifti import write_nifti
 from synthex_jax.volumes.volume import Volume
 
-# A picture; and what holds the line integrals themselves.
+# A picture; and what holds the values themselves.
 _PICTURE = (".png",)
 _RAW = (".nii", ".nii.gz", ".npy", ".npz")
 
@@ -36,8 +36,8 @@ def check(path: Path, *, for_display: Sequence[str] = ()) -> None:
     )
     require(
         name.endswith(_PICTURE) or not for_display,
-        f"{', '.join(for_display)} is for a picture (.png); {path} gets the line "
-        "integrals as they are",
+        f"{', '.join(for_display)} is for a picture (.png); {path} gets the "
+        "values as they are",
     )
     if not path.parent.is_dir():
         raise FileNotFoundError(
@@ -51,6 +51,7 @@ def write(
     image: np.ndarray,
     camera: Camera,
     *,
+    kind: str,
     window: tuple[float, float] | None = None,
     invert: bool = False,
     flip: bool = False,
@@ -60,7 +61,8 @@ def write(
 
     Args:
         path: its suffix decides; see ``check``.
-        image: (rows, cols) line integrals.
+        image: (rows, cols).
+        kind: what its values are, for the messages.
         camera: its view. A NIfTI image lies in the world where the detector is, an
             NPZ archive holds the matrices beside the image.
         window: values of black and white in a PNG; robust percentiles by default.
@@ -69,9 +71,9 @@ def write(
         bits: 8 or 16, a pixel of a PNG.
     """
     name = path.name.lower()
-    values = f"line integrals {image.min():.3g} to {image.max():.3g}"
+    values = f"{kind} {image.min():.3g} to {image.max():.3g}"
     if name.endswith(_PICTURE):
-        low, high = _write_png(path, image, camera, window, invert, flip, bits)
+        low, high = _write_png(path, image, camera, kind, window, invert, flip, bits)
         return f"{path}: {bits} bits, black {low:.3g}, white {high:.3g}; {values}"
     if name.endswith((".nii", ".nii.gz")):
         write_nifti(path, on_detector(image, camera))
@@ -113,6 +115,7 @@ def _write_png(
     path: Path,
     image: np.ndarray,
     camera: Camera,
+    kind: str,
     window: tuple[float, float] | None,
     invert: bool,
     flip: bool,
@@ -134,7 +137,7 @@ def _write_png(
     info.add_text("Software", "synthex_jax")
     info.add_text(
         "Description",
-        f"{view_name(camera)}; line integrals, black {low:.6g}, white {high:.6g}"
+        f"{view_name(camera)}; {kind}, black {low:.6g}, white {high:.6g}"
         f"{', inverted' if invert else ''}{', mirrored' if flip else ''}",
     )
     with written_whole(path) as temporary:

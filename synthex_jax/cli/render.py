@@ -10,12 +10,18 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 if TYPE_CHECKING:
-    import numpy as np
-
+    from synthex_jax.cli.tiers import Tier
     from synthex_jax.geometry.camera import Camera
     from synthex_jax.geometry.carm import CArm
     from synthex_jax.volumes.volume import Volume
 
+# Black and white of what comes as gray values.
+_GRAY = (0.0, 1.0)
+_KINDS = {
+    "log": "line integrals",
+    "display": "gray values",
+    "raw": "detector readings",
+}
 _VIEWS = {
     "ap": "AP",
     "pa": "PA",
@@ -42,7 +48,7 @@ class Render:
         ),
     ]
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("xray.png")
-    """Where to: .png gray values; .nii, .nii.gz, .npy or .npz line integrals."""
+    """Where to: .png gray values; .nii, .nii.gz, .npy or .npz the values themselves."""
     view: Annotated[
         Literal["ap", "pa", "left-lateral", "right-lateral"] | None,
         _instead("{ap,pa,left-lateral,right-lateral}", "the angles"),
@@ -71,14 +77,42 @@ class Render:
     """Of a pixel; the detector then measures --size times this."""
     source_to_detector: Annotated[float | None, _instead("MM", "the device's")] = None
     """Distance from the source to the detector."""
-    energy: float = 60.0
-    """Photon energy, keV."""
+    tier: Literal["naive", "heuristic", "realistic"] = "naive"
+    """How the image is made. Naive: one energy, water of varying density. Heuristic:
+    the same without what is below -130 HU. Realistic: a tube's spectrum, tissues, a
+    detector with noise."""
+    energy: Annotated[float | None, _instead("KEV", "60")] = None
+    """Photon energy of the naive and the heuristic tier."""
+    kvp: Annotated[float | None, _instead("KVP", "90")] = None
+    """Peak tube voltage, realistic tier."""
+    filtration: Annotated[
+        tuple[str, ...] | None, _instead("'SUBSTANCE MM' ...", "'Al 4'")
+    ] = None
+    """Filters in the beam, as 'Al 4' 'Cu 0.1', realistic tier."""
+    photons: Annotated[float | None, _instead("N", "automatic exposure")] = None
+    """A pixel, without a body, realistic tier."""
+    scatter: bool = False
+    """Add scattered photons, realistic tier."""
+    scatter_model: Annotated[
+        Literal["kernel", "single"] | None, _instead("{kernel,single}", "kernel")
+    ] = None
+    """Fast convolution, or single scatter through the body (seconds a view)."""
+    metal: Annotated[str | None, _instead("NAME", "titanium if the CT shows metal")] = (
+        None
+    )
+    """What the CT's metal is: titanium, stainless steel, cobalt-chrome, ... or none;
+    realistic tier."""
+    seed: Annotated[int | None, _instead("N", "0")] = None
+    """Of the noise, realistic tier."""
+    processing: Literal["log", "display", "raw"] = "log"
+    """What is written: log, attenuation; display, as a workstation shows it; raw, as
+    the detector read it."""
     prefilter: bool = False
     """Undo the blur of interpolation: sharper edges, more noise."""
     window: Annotated[
         tuple[float, float] | None, _instead("BLACK WHITE", "percentiles 2 and 99.8")
     ] = None
-    """Line integrals shown black and white."""
+    """Values shown black and white."""
     invert: bool = False
     """Bone black."""
     flip: bool = False
@@ -93,9 +127,11 @@ class Render:
         from rich.console import Console
 
         from synthex_jax.cli import outputs, sources
+        from synthex_jax.projectors.joseph import Joseph
 
         # Whatever can be wrong without reading the CT is found first.
         outputs.check(self.out, for_display=self._display_options())
+        tier = self._tier()
         carm = self._carm()
         console = Console(stderr=True)
         began = time.perf_counter()
@@ -104,21 +140,26 @@ class Render:
         read = time.perf_counter()
         camera = self._camera(carm, ct)
         with console.status("rendering"):
-            image = self._image(ct, camera)
+            projector = Joseph(prefilter=self.prefilter)
+            image, how = tier.image(ct, camera, projector, self.processing)
         rendered = time.perf_counter()
         written = outputs.write(
             self.out,
             image,
             camera,
-            window=self.window,
+            kind=_KINDS[self.processing],
+            window=_GRAY if self._is_gray() else self.window,
             invert=self.invert,
             flip=self.flip,
             bits=self.bits,
         )
-        for line in _report(self.ct, ct, camera):
+        for line in (*_report(self.ct, ct, camera), how):
             print(line)
         print(written)
         print(f"read in {read - began:.1f} s, rendered in {rendered - read:.1f} s")
+
+    def _is_gray(self) -> bool:
+        return self.processing == "display" and self.window is None
 
     def _display_options(self) -> list[str]:
         """The given options that only a picture has a use for."""
@@ -167,16 +208,26 @@ class Render:
         angles = jnp.deg2rad(jnp.array([self.orbital, self.angular, self.roll]))
         return carm.at(*angles, isocenter=isocenter)
 
-    def _image(self, ct: Volume, camera: Camera) -> np.ndarray:
-        import numpy as np
+    def _tier(self) -> Tier:
+        from synthex_jax.checks import require
+        from synthex_jax.cli.tiers import Tier
 
-        from synthex_jax.projectors.joseph import Joseph
-        from synthex_jax.render import line_integrals
-        from synthex_jax.volumes.materials import attenuation
-
-        projector = Joseph(prefilter=self.prefilter)
-        mu = attenuation(ct, self.energy)
-        return np.asarray(line_integrals(mu, camera, projector=projector))
+        require(
+            self.scatter or self.scatter_model is None,
+            "--scatter-model says how --scatter is to be computed; give both",
+        )
+        tier = Tier(
+            name=self.tier,
+            energy=self.energy,
+            kvp=self.kvp,
+            filtration=self.filtration,
+            photons=self.photons,
+            scatter=(self.scatter_model or "kernel") if self.scatter else None,
+            metal=self.metal,
+            seed=self.seed,
+        )
+        tier.require_consistent()
+        return tier
 
 
 def _report(name: str, ct: Volume, camera: Camera) -> list[str]:

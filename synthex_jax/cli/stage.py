@@ -46,12 +46,14 @@ class Stage:
         out: folder.
         size: pixels a side of a radiograph.
         pelvis, thorax: attenuation, 1/mm.
+        pelvis_ct: HU.
         landmarks: (n, 3), world mm, of the pelvis.
     """
 
     out: Path
     size: int
     pelvis: Volume
+    pelvis_ct: Volume
     thorax: Volume
     landmarks: Points
 
@@ -70,6 +72,7 @@ class Stage:
             out=out,
             size=size,
             pelvis=attenuation(pelvis.ct, _ENERGY),
+            pelvis_ct=pelvis.ct,
             thorax=attenuation(thorax.ct, _ENERGY),
             landmarks=jnp.stack(list(pelvis.landmarks.values())),
         )

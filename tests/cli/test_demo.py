@@ -19,8 +19,11 @@ def stage(tmp_path, rng) -> Stage:
     for center in rng.uniform(80, 190, (8, 3)):
         data += 0.02 * np.exp(-np.sum((x - center) ** 2, -1) / (2 * 25.0**2))
     body = sx.Volume.from_array(data.astype(np.float32), spacing=10.0)
+    ct = sx.Volume(1000 * (body.data / 0.02 - 1), body.affine)
     landmarks = body.center + jnp.asarray(rng.uniform(-50, 50, (6, 3)), jnp.float32)
-    return Stage(tmp_path, 32, pelvis=body, thorax=body, landmarks=landmarks)
+    return Stage(
+        tmp_path, 32, pelvis=body, pelvis_ct=ct, thorax=body, landmarks=landmarks
+    )
 
 
 @pytest.mark.parametrize("step", STEPS, ids=lambda step: step.title)
@@ -69,7 +72,8 @@ def test_the_whole_demo(run, tmp_path):
     result = run("demo", "--out", "shown", "--size", 32, "--spacing", 10)
     assert result.code == 0, result.error
     names = {path.name for path in (tmp_path / "shown").iterdir()}
-    assert {"radiographs.png", "sweep.gif", "registration.png", "table.csv"} <= names
+    assert {"radiographs.png", "tiers.png", "sweep.gif", "registration.png"} <= names
+    assert "table.csv" in names
     assert all(name in result.out for name in names)
     with open(tmp_path / "shown" / "table.csv", newline="") as file:
         rows = list(csv.DictReader(file))

@@ -8,8 +8,8 @@ from PIL import Image
 
 import synthex_jax as sx
 from synthex_jax.phantoms.anatomy import Anatomy
-from synthex_jax.volumes.materials import attenuation
 
+REAL = ("CT", "--tier", "realistic")
 # A detector that sees the box and air around it, at 24 x 32 pixels.
 SMALL = ("--size", 24, 32, "--pitch", 8.0)
 
@@ -33,7 +33,7 @@ def test_png_is_a_radiograph(run, ct, tmp_path):
 def test_raw_formats_hold_the_line_integrals(run, ct, tmp_path):
     for name in ("a.npy", "a.npz", "a.nii.gz"):
         assert run("render", ct, *SMALL, "--orbital", 30, "-o", name).code == 0
-    body = attenuation(sx.Volume.from_nifti(ct), 60.0)
+    body = sx.naive().tissues.composition(sx.Volume.from_nifti(ct)).attenuation(60.0)
     carm = sx.CArm.create(
         source_to_detector=1200.0, source_to_isocenter=900.0, pitch=8.0, shape=(24, 32)
     )
@@ -62,6 +62,52 @@ def test_water_attenuates_as_water(run, ct, tmp_path):
     # 120 mm of water at 60 keV: 0.2059 cm^2/g (NIST XCOM). Below the ball, in the
     # middle, rays are within a percent of straight.
     assert image[14, 16] == pytest.approx(0.02059 * 120, rel=0.02)
+
+
+def test_tiers(run, ct, tmp_path):
+    given = ("render", ct, *SMALL, "-o", "a.npy")
+    images = {}
+    for tier in ("naive", "heuristic", "realistic"):
+        result = run(*given, "--tier", tier)
+        assert result.code == 0, result.error
+        assert f"{tier}: " in result.out
+        images[tier] = np.load(tmp_path / "a.npy")
+    # Behind 120 mm of water: 0.13 of it is left above -130 HU.
+    left = images["heuristic"][14, 16] / images["naive"][14, 16]
+    np.testing.assert_allclose(left, 0.13, rtol=0.02)
+    np.testing.assert_allclose(
+        images["realistic"][14, 16], images["naive"][14, 16], rtol=0.2
+    )
+
+
+def test_realistic_options(run, ct, tmp_path):
+    given = ("render", ct, *SMALL, "--tier", "realistic", "-o", "a.npy")
+    given += ("--kvp", 90, "--filtration", "Al 4", "Cu 0.1", "--photons", 20000)
+    raw = {}
+    for seed, extra in [(0, ()), (0, ("--scatter",)), (1, ())]:
+        result = run(*given, "--processing", "raw", "--seed", seed, *extra)
+        assert result.code == 0, result.error
+        raw[seed, extra] = np.load(tmp_path / "a.npy")
+    assert "90 kVp behind Al 4, Cu 0.1 mm" in result.out
+    assert "2e+04 photons a pixel (as asked)" in result.out
+    assert "detector readings" in result.out
+    plain, scattered, other = raw.values()
+    # A small body and a grid: a few percent.
+    assert scattered[8:16, 12:20].mean() > 1.02 * plain[8:16, 12:20].mean()
+    assert not np.array_equal(plain, other)
+    run(*given, "--processing", "raw")
+    np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), plain)  # seed 0
+
+
+def test_display_is_for_looking(run, ct, tmp_path):
+    size = ("--size", 64, "--pitch", 3.0)
+    shown = ("--processing", "display", "-o", "a.png")
+    result = run("render", ct, *size, "--tier", "realistic", *shown)
+    assert result.code == 0, result.error
+    assert "automatic exposure" in result.out
+    with Image.open(tmp_path / "a.png") as picture:
+        assert "gray values, black 0, white 1" in picture.text["Description"]
+        assert np.asarray(picture).std() > 20
 
 
 def test_picture_options(run, ct, tmp_path):
@@ -116,7 +162,17 @@ def test_devices_and_their_changes(run, ct):
         (["CT", "--size", "3", "4", "5"], "--size must be one or two numbers"),
         (["CT", "--pitch", "0"], "pitch must be positive"),
         (["CT", "--source-to-detector", "100"], "source_to_isocenter must be below"),
-        (["CT", "--energy", "5000"], "energy must be"),
+        (["CT", "--energy", "5000"], "energies must be between 5 and 160 keV"),
+        (["CT", "--kvp", "90"], "--kvp is for --tier realistic, not for --tier naive"),
+        (["CT", "--scatter"], "--scatter is for --tier realistic"),
+        (["CT", "--scatter-model", "single"], "--scatter-model says how --scatter is"),
+        ([*REAL, "--energy", "60"], "--energy is for --tier naive and heuristic"),
+        ([*REAL, "--kvp", "300"], "kvp must be one number between 40 and 150 kVp"),
+        ([*REAL, "--filtration", "Al"], "--filtration must be substances with mm"),
+        ([*REAL, "--filtration", "Foil 3"], "material must be one of"),
+        ([*REAL, "--filtration", "Al -3"], "must not be negative"),
+        ([*REAL, "--photons", "0"], "photons must be positive"),
+        ([*REAL, "--metal", "mithril"], "material must be one of"),
         (["CT", "--window", "3", "1", *map(str, SMALL)], "window must be"),
     ],
 )
