@@ -35,6 +35,7 @@ from synthex_jax.physics.spectra import (
     Spectrum,
     equal_shares,
     filter_depth,
+    is_occupied,
     require_tube,
     tungsten,
 )
@@ -260,7 +261,7 @@ def _heel(kvp: Scalar, central: Scalar, fine: Spectrum, bins: int, anode: Side) 
     takeoffs = LOWEST_TAKEOFF_DEG + share * (HIGHEST_TAKEOFF_DEG - LOWEST_TAKEOFF_DEG)
     bare = lambda takeoff: tungsten(kvp, anode_angle_deg=takeoff).fluence
     on_axis = bare(central)
-    occupied = on_axis > 0
+    occupied = is_occupied(on_axis)
     ratios = jax.vmap(bare)(jnp.asarray(takeoffs)) / jnp.where(occupied, on_axis, 1.0)
     # Flat filters are in front of all rays alike: ratios are weighted as filtered.
     weights = fine.fluence[:, None] * equal_shares(fine.fluence, bins // 2)

@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from synthex_jax.checks import is_concrete, require, require_not_negative
 from synthex_jax.numerics import at_least, at_most, safe_sqrt
@@ -32,6 +32,9 @@ LOWEST_TAKEOFF_DEG, HIGHEST_TAKEOFF_DEG = 1.0, 30.0
 
 BIN_KEV = np.arange(5.5, HIGHEST_KVP)
 """(145,), keV: centers of the 1 keV bins of a tube's spectrum."""
+
+# Of the fullest bin's photons: far below what any body would tell.
+_LEAST_SHARE = 1e-12
 
 # Newton's method on a convex function, from below: 12 steps from 0 are converged to
 # float64 for any spectrum, most after 6.
@@ -276,6 +279,11 @@ def filter_depth(
     return depth
 
 
+def is_occupied(fluence: Float[Array, "bins"]) -> Bool[Array, "bins"]:
+    """Whether a bin counts: the squares of what is less underflow in derivatives."""
+    return fluence > _LEAST_SHARE * jnp.max(fluence)
+
+
 def equal_shares(
     fluence: Float[Array, "bins"], count: int
 ) -> Float[Array, "bins groups"]:
@@ -289,7 +297,7 @@ def equal_shares(
     inside = at_most(above[:, None], borders[1:]) - at_least(
         below[:, None], borders[:-1]
     )
-    occupied = fluence > 0
+    occupied = is_occupied(fluence)
     return jnp.where(
         occupied[:, None],
         at_least(inside, 0.0) / jnp.where(occupied, fluence, 1.0)[:, None],
