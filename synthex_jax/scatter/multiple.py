@@ -35,7 +35,7 @@ from synthex_jax.typing import Shape3
 # The energy after a scattering is that at this cosine. The mean is near 0, but those
 # that get out are more often those that kept their energy. The one number of this model
 # that is fitted, to Monte Carlo of slabs of water of 5, 10, 20 and 30 cm and a ball of
-# 18 cm at 60 keV: their scatter in all comes out 4, 4, 2, 1 and 3 % too bright.
+# 18 cm at 60 keV: their scatter in all comes out 5, 4, 2, 1 and 3 % too bright.
 _COSINE = 0.25
 
 

@@ -44,6 +44,12 @@ _FEWEST_PIXELS, _FEWEST_CELLS = 4, 3
 class SingleScatter:
     """Scatter by deterministic transport: no noise, and derivatives in everything.
 
+    Of Monte Carlo's images of slabs, steps, balls, chests, heads and limbs of water,
+    bone and air, at 60 keV and 90 kVp, it is 2 to 5 % away (root mean square over
+    mean), of the first order alone 1 to 5 %, at gaps of 20 to 40 cm. It is 6 % away
+    where much bone lies in the beam. Closer to the detector than a coarse pixel is
+    wide, it is not to be trusted.
+
     The counts are static; time goes as the square of the number of pixels, as the
     energies and the layers. All grids are in the camera's frame, layers first.
 

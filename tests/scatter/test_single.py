@@ -333,8 +333,9 @@ def test_derivatives(x64):
     evaluate = jax.jit(jax.value_and_grad(lambda p: loss(p[0], p[2:], p[1])))
     slope = evaluate(place)[1]
     for index in (0, 1, 3, 6):
-        step = 1e-5 * jnp.eye(8)[index]
-        difference = (evaluate(place + step)[0] - evaluate(place - step)[0]) / 2e-5
+        # Small: where points cross from voxel to voxel the interpolation has kinks.
+        step = 1e-6 * jnp.eye(8)[index]
+        difference = (evaluate(place + step)[0] - evaluate(place - step)[0]) / 2e-6
         assert float(slope[index]) == pytest.approx(float(difference), rel=1e-3)
 
 
