@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-import jax
 import jax.numpy as jnp
 
 from synthex_jax.checks import require
 from synthex_jax.geometry.camera import Camera
+from synthex_jax.nouns import noun
 from synthex_jax.physics.antiscatter import AntiscatterGrid
 from synthex_jax.physics.beam import Beam, Side
 from synthex_jax.physics.collimators import Collimator
@@ -71,7 +71,7 @@ class Scatter(Protocol):
         ...
 
 
-@jax.tree_util.register_dataclass
+@noun
 @dataclass(frozen=True)
 class Simulation:
     """How an X-ray image is made; all of it differentiable.

@@ -7,7 +7,7 @@ import pytest
 
 PACKAGE = pathlib.Path(__file__).parents[1] / "synthex_jax"
 LAYERS = [
-    {"typing", "numerics", "checks", "files", "_version"},
+    {"typing", "numerics", "checks", "files", "nouns", "_version"},
     {"geometry"},
     {"volumes", "phantoms", "physics", "tools"},
     {"projectors", "scatter"},

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -17,6 +16,7 @@ from synthex_jax.checks import (
     require_shape,
 )
 from synthex_jax.geometry.transform import RigidTransform
+from synthex_jax.nouns import noun
 from synthex_jax.numerics import away_from_zero, product
 from synthex_jax.typing import (
     ArrayLike,
@@ -36,7 +36,7 @@ from synthex_jax.typing import (
 _SAME_DISTANCE_WITHIN = 1e-3
 
 
-@jax.tree_util.register_dataclass
+@noun
 @dataclass(frozen=True)
 class Camera:
     """A pinhole: rays from the source to the pixel centers of a flat detector.

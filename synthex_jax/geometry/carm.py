@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -12,6 +11,7 @@ from synthex_jax.checks import is_concrete, require, require_positive, require_s
 from synthex_jax.geometry.camera import Camera
 from synthex_jax.geometry.frames import INFERIOR, LEFT, POSTERIOR
 from synthex_jax.geometry.transform import RigidTransform, axis_rotation
+from synthex_jax.nouns import noun
 from synthex_jax.numerics import product
 from synthex_jax.typing import ArrayLike, Scalar, Shape2, Vector2
 
@@ -28,7 +28,7 @@ _VIEWS = {
 }
 
 
-@jax.tree_util.register_dataclass
+@noun
 @dataclass(frozen=True)
 class CArm:
     """A source and a detector that turn together about an isocenter.
@@ -162,7 +162,9 @@ class CArm:
         world_from_arm = product(
             axis_rotation("x", angular), axis_rotation("z", orbital)
         )
-        camera_roll = product(_WORLD_FROM_CAMERA_AP, axis_rotation("z", roll))
+        camera_roll = product(
+            jnp.asarray(_WORLD_FROM_CAMERA_AP, float), axis_rotation("z", roll)
+        )
         rotation = product(world_from_arm, camera_roll)
         source = isocenter - rotation[:, 2] * self.source_to_isocenter
         return Camera.create(

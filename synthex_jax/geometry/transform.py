@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from synthex_jax.checks import is_concrete, require, require_finite, require_shape
 from synthex_jax.geometry import lie
+from synthex_jax.nouns import noun
 from synthex_jax.numerics import product
 from synthex_jax.typing import (
     ArrayLike,
@@ -26,7 +26,7 @@ from synthex_jax.typing import (
 _ORTHONORMAL_WITHIN = 1e-4
 
 
-@jax.tree_util.register_dataclass
+@noun
 @dataclass(frozen=True)
 class RigidTransform:
     """A rotation and a translation that take points of frame b to frame a.

@@ -16,6 +16,7 @@ from synthex_jax.checks import require, require_positive, require_shape
 from synthex_jax.geometry.camera import Camera
 from synthex_jax.geometry.frames import transform_points
 from synthex_jax.geometry.transform import RigidTransform, require_rotation
+from synthex_jax.nouns import noun
 from synthex_jax.numerics import away_from_zero, safe_norm
 from synthex_jax.typing import (
     ArrayLike,
@@ -87,7 +88,7 @@ class Body:
         raise NotImplementedError
 
 
-@jax.tree_util.register_dataclass
+@noun
 @dataclass(frozen=True)
 class Ellipsoid(Body):
     """An ellipsoid of even density; its half-widths are its half-axes."""
@@ -109,7 +110,7 @@ class Ellipsoid(Body):
         return _overlap(middle - half, middle + half)
 
 
-@jax.tree_util.register_dataclass
+@noun
 @dataclass(frozen=True)
 class Box(Body):
     """A box of even density; its half-widths are half its edges."""
@@ -127,7 +128,7 @@ class Box(Body):
         return _overlap(enter, leave)
 
 
-@jax.tree_util.register_dataclass
+@noun
 @dataclass(frozen=True)
 class Gaussian(Body):
     """A density like a normal distribution's, ``half_widths`` its deviations."""

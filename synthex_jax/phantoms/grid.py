@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Int
 
 from synthex_jax.checks import require
+from synthex_jax.nouns import noun
 from synthex_jax.typing import ArrayLike, Matrix4, Scalar, Shape3, Vector3
 from synthex_jax.volumes.volume import centered_affine
 
@@ -97,7 +97,7 @@ class Grid:
         return jnp.clip(jnp.round(first).astype(jnp.int32), 0, last)
 
 
-@jax.tree_util.register_dataclass
+@noun
 @dataclass(frozen=True)
 class Block:
     """Values at a box of a grid's nodes.

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from synthex_jax.nouns import noun
 from synthex_jax.phantoms.grid import Grid, Nodes
 from synthex_jax.typing import Vector2
 
 
-@jax.tree_util.register_dataclass
+@noun
 @dataclass(frozen=True)
 class Loft:
     """A solid that is star-shaped around a vertical axis at every level.

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from synthex_jax.nouns import noun
 from synthex_jax.phantoms.skeleton import Skeleton, measured
 from synthex_jax.phantoms.variation import (
     Warp,
@@ -107,7 +107,7 @@ HIP_POINTS = {
 }
 
 
-@jax.tree_util.register_dataclass
+@noun
 @dataclass(frozen=True)
 class Build:
     """What makes one patient's skeleton differ from another's.

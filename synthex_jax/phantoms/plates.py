@@ -8,13 +8,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from synthex_jax.nouns import noun
 from synthex_jax.phantoms.grid import Axes, Nodes
 
 # mm^2: twice the area below which a triangle counts as a rod or a ball.
 _FLAT = 0.5
 
 
-@jax.tree_util.register_dataclass
+@noun
 @dataclass(frozen=True)
 class Rods:
     """Rods between two points with a radius at each end; leaves may be batched.
@@ -49,7 +50,7 @@ class Rods:
         return jnp.sqrt(square + 1e-8) - (self.radius + t * self.taper)
 
 
-@jax.tree_util.register_dataclass
+@noun
 @dataclass(frozen=True)
 class Plates:
     """Triangles with a radius at each corner; leaves are batched, (m, ...).

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from synthex_jax.checks import is_concrete, require
+from synthex_jax.nouns import noun
 from synthex_jax.typing import ArrayLike, Scalar
 
 
-@jax.tree_util.register_dataclass
+@noun
 @dataclass(frozen=True)
 class AntiscatterGrid:
     """The shares of the photons that get through, without the strips' own image.

@@ -24,6 +24,7 @@ from jaxtyping import Array, Float
 
 from synthex_jax.checks import require, require_positive
 from synthex_jax.geometry.camera import Camera
+from synthex_jax.nouns import noun
 from synthex_jax.physics.collimators import Collimator
 from synthex_jax.physics.plane import DetectorPlane
 from synthex_jax.physics.shaped_filters import ShapedFilter
@@ -50,7 +51,7 @@ Side = str
 _HEEL_NODES = 25
 
 
-@jax.tree_util.register_dataclass
+@noun
 @dataclass(frozen=True)
 class Heel:
     """How a tube's anode dims and hardens the beam on its own side.
@@ -78,7 +79,7 @@ class Heel:
         return jnp.exp(ratio)
 
 
-@jax.tree_util.register_dataclass
+@noun
 @dataclass(frozen=True)
 class Beam:
     """A beam: its photons on the central ray, and how they thin out over the field.

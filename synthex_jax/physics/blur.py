@@ -21,11 +21,12 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from synthex_jax.checks import is_concrete, require, require_not_negative
+from synthex_jax.nouns import noun
 from synthex_jax.numerics import safe_sqrt
 from synthex_jax.typing import ArrayLike, Image, Scalar, Vector2
 
 
-@jax.tree_util.register_dataclass
+@noun
 @dataclass(frozen=True)
 class Blur:
     """How light spreads, by its modulation transfer function.

@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from synthex_jax.checks import require, require_positive, require_shape
+from synthex_jax.nouns import noun
 from synthex_jax.numerics import safe_norm
 from synthex_jax.physics.plane import DetectorPlane
 from synthex_jax.typing import ArrayLike, Image, Scalar, Vector2
@@ -33,7 +34,7 @@ class Collimator(Protocol):
         ...
 
 
-@jax.tree_util.register_dataclass
+@noun
 @dataclass(frozen=True)
 class CircularCollimator:
     """A round field, as of an image intensifier or an iris of many leaves.
@@ -70,7 +71,7 @@ class CircularCollimator:
         return _inside(self.radius - safe_norm(offset), self.penumbra)
 
 
-@jax.tree_util.register_dataclass
+@noun
 @dataclass(frozen=True)
 class RectangularCollimator:
     """Two pairs of parallel leaves.
@@ -116,7 +117,7 @@ class RectangularCollimator:
         )
 
 
-@jax.tree_util.register_dataclass
+@noun
 @dataclass(frozen=True)
 class IrisCollimator:
     """Leaves that close in on a regular polygon.

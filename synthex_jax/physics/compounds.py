@@ -5,16 +5,15 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-import jax
-
 from synthex_jax.checks import require, require_positive
+from synthex_jax.nouns import noun
 from synthex_jax.physics.elements import ELEMENTS
 from synthex_jax.typing import ArrayLike
 
 _TERM = re.compile(r"([A-Z][a-z]?)(\d+(?:\.\d+)?|\.\d+)?")
 
 
-@jax.tree_util.register_dataclass
+@noun
 @dataclass(frozen=True)
 class Material:
     """A mixture of elements.

@@ -20,6 +20,7 @@ from synthex_jax.checks import (
     require_not_negative,
     require_positive,
 )
+from synthex_jax.nouns import noun
 from synthex_jax.numerics import at_least
 from synthex_jax.physics.antiscatter import AntiscatterGrid
 from synthex_jax.physics.blur import Blur, blurred
@@ -67,7 +68,7 @@ class Detector(Protocol):
         ...
 
 
-@jax.tree_util.register_dataclass
+@noun
 @dataclass(frozen=True)
 class IdealDetector:
     """Absorbs and counts all energy: quantum noise, and nothing else.
@@ -113,7 +114,7 @@ class IdealDetector:
         return self.gain * signal.mean
 
 
-@jax.tree_util.register_dataclass
+@noun
 @dataclass(frozen=True)
 class FlatPanel:
     """A scintillator on an array of photodiodes.

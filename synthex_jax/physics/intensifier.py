@@ -25,6 +25,7 @@ from synthex_jax.checks import (
     require_not_negative,
     require_positive,
 )
+from synthex_jax.nouns import noun
 from synthex_jax.numerics import at_least, at_most, between, safe_norm
 from synthex_jax.physics.antiscatter import AntiscatterGrid
 from synthex_jax.physics.blur import Blur, blurred
@@ -46,7 +47,7 @@ _DISTORTION, _VIGNETTING = 0.05, 0.2
 _FAR_OUTSIDE = 2.0
 
 
-@jax.tree_util.register_dataclass
+@noun
 @dataclass(frozen=True)
 class ImageIntensifier:
     """An image intensifier and its camera.

@@ -21,6 +21,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from synthex_jax.checks import is_concrete, require
+from synthex_jax.nouns import noun
 from synthex_jax.typing import ArrayLike, Image
 
 # Four exponentials b exp(-a n) fitted to the falling edge of a CsI panel (Varian
@@ -30,7 +31,7 @@ _RATES = np.array([0.7055, 0.1141, 0.0212, 0.0033])
 _AMPLITUDES = np.array([2.911e-3, 0.4454e-3, 0.0748e-3, 0.0042e-3])
 
 
-@jax.tree_util.register_dataclass
+@noun
 @dataclass(frozen=True)
 class Lag:
     """Traps that let go of their charge.

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import jax
 import jax.numpy as jnp
 
 from synthex_jax.geometry.camera import Camera
+from synthex_jax.nouns import noun
 from synthex_jax.typing import Image, Scalar, Shape2, Vector2
 
 
-@jax.tree_util.register_dataclass
+@noun
 @dataclass(frozen=True)
 class DetectorPlane:
     """Pixel centers in mm on the detector, from the foot of the central ray.

@@ -33,6 +33,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from synthex_jax.checks import is_concrete, require, require_positive
+from synthex_jax.nouns import noun
 from synthex_jax.numerics import at_most
 from synthex_jax.physics.compounds import Material, material
 from synthex_jax.physics.signal import Response
@@ -63,7 +64,7 @@ class Absorber(Protocol):
         ...
 
 
-@jax.tree_util.register_dataclass
+@noun
 @dataclass(frozen=True)
 class PerfectAbsorber:
     """Every photon leaves all its energy."""
@@ -78,7 +79,7 @@ class PerfectAbsorber:
         return Response(energies, energies**2)
 
 
-@jax.tree_util.register_dataclass
+@noun
 @dataclass(frozen=True)
 class Scintillator:
     """A layer that turns the energy of photons into light.

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-import jax
 import jax.numpy as jnp
 
 from synthex_jax.checks import require_not_negative, require_positive
+from synthex_jax.nouns import noun
 from synthex_jax.numerics import at_most, between
 from synthex_jax.physics.compounds import Material, material
 from synthex_jax.physics.plane import DetectorPlane
@@ -29,7 +29,7 @@ class ShapedFilter(Protocol):
         ...
 
 
-@jax.tree_util.register_dataclass
+@noun
 @dataclass(frozen=True)
 class BowTie:
     """Thin in the middle, thicker to the left and to the right, by the square.
@@ -77,7 +77,7 @@ class BowTie:
         return self.center + (self.edge - self.center) * share
 
 
-@jax.tree_util.register_dataclass
+@noun
 @dataclass(frozen=True)
 class Wedge:
     """A half-transparent sheet pushed in from one side, its edge sloping.

@@ -14,14 +14,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from synthex_jax.nouns import noun
 from synthex_jax.typing import ArrayLike, Image
 
 
-@jax.tree_util.register_dataclass
+@noun
 @dataclass(frozen=True)
 class Illumination:
     """The photons that a tube sends to the pixels of a detector.
@@ -35,7 +35,7 @@ class Illumination:
     photons: Float[Array, "rows cols bins"]
 
 
-@jax.tree_util.register_dataclass
+@noun
 @dataclass(frozen=True)
 class Response:
     """What one photon that arrives at a detector leaves behind, by its energy.
@@ -50,7 +50,7 @@ class Response:
     second: Float[Array, "*energies"]
 
 
-@jax.tree_util.register_dataclass
+@noun
 @dataclass(frozen=True)
 class Signal:
     """Energy left in the pixels of a detector.

@@ -22,6 +22,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float
 
 from synthex_jax.checks import is_concrete, require, require_not_negative
+from synthex_jax.nouns import noun
 from synthex_jax.numerics import at_least, at_most, safe_sqrt
 from synthex_jax.physics.compounds import Material, material
 from synthex_jax.physics.tables import linear_attenuation, require_energy
@@ -41,7 +42,7 @@ _LEAST_SHARE = 1e-12
 _NEWTON_STEPS = 12
 
 
-@jax.tree_util.register_dataclass
+@noun
 @dataclass(frozen=True)
 class Spectrum:
     """How many photons at which energies.
@@ -147,7 +148,7 @@ class Spectrum:
         )
 
 
-@jax.tree_util.register_dataclass
+@noun
 @dataclass(frozen=True)
 class Filter:
     """A sheet in the beam.

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int
 
 from synthex_jax.geometry.camera import Camera
+from synthex_jax.nouns import noun
 from synthex_jax.numerics import at_least, at_most, away_from_zero
 from synthex_jax.projectors.axes import other_axes
 from synthex_jax.projectors.rays import principal_axis, voxel_rays
@@ -26,7 +27,7 @@ from synthex_jax.volumes.volume import Volume
 _LEAST_PROGRESS = 1e-3
 
 
-@jax.tree_util.register_dataclass
+@noun
 @dataclass(frozen=True)
 class Joseph:
     """The default projector: as accurate as trilinear marching, at half the loads.
@@ -66,7 +67,7 @@ def _project(
     axis: int | Int[Array, ""], volume: Volume, camera: Camera, prefilter: bool
 ) -> ChannelImage:
     """Line integrals in mm, channels last."""
-    lines, length_per_slice = _lines(axis, volume, camera, prefilter)
+    lines, length_per_slice = lines_along(axis, volume, camera, prefilter)
     if volume.data.ndim == 3:
         total = sum_over_slices(volume.data, lines)
         return total * length_per_slice.astype(total.dtype)
@@ -75,7 +76,7 @@ def _project(
     return total * length_per_slice[..., None].astype(total.dtype)
 
 
-def _lines(
+def lines_along(
     axis: int | Int[Array, ""], volume: Volume, camera: Camera, prefilter: bool
 ) -> tuple[Lines, Image]:
     """The rays as lines, and mm of ray between two slices."""

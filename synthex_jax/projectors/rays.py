@@ -11,12 +11,13 @@ from jaxtyping import Array, Float
 
 from synthex_jax.checks import is_concrete
 from synthex_jax.geometry.camera import Camera
+from synthex_jax.nouns import noun
 from synthex_jax.numerics import product
 from synthex_jax.typing import Image, Scalar
 from synthex_jax.volumes.volume import Volume
 
 
-@jax.tree_util.register_dataclass
+@noun
 @dataclass(frozen=True)
 class VoxelRays:
     """One ray a pixel, from the source to the pixel's center, in voxel indices.

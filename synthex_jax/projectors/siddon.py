@@ -22,6 +22,7 @@ from jax import lax
 from jaxtyping import Array, Float, Int
 
 from synthex_jax.geometry.camera import Camera
+from synthex_jax.nouns import noun
 from synthex_jax.numerics import away_from_zero
 from synthex_jax.projectors.rays import VoxelRays, voxel_rays
 from synthex_jax.typing import ChannelImage, Image
@@ -32,7 +33,7 @@ from synthex_jax.volumes.volume import Volume
 _LEAST_PROGRESS = 1e-6
 
 
-@jax.tree_util.register_dataclass
+@noun
 @dataclass(frozen=True)
 class Siddon:
     """The exact projector for voxels of constant value, rays clipped at both ends."""

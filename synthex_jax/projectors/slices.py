@@ -32,6 +32,7 @@ from jax import lax
 from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Bool, Float, Int
 
+from synthex_jax.nouns import noun
 from synthex_jax.projectors.axes import along_axis, linearly_along_axis, other_axes
 from synthex_jax.typing import Voxels
 
@@ -43,7 +44,7 @@ _BORDER = 2
 PerRay = Float[Array, "rows *one cols"]
 
 
-@jax.tree_util.register_dataclass
+@noun
 @dataclass(frozen=True)
 class Lines:
     """Rays as lines over the slice number k, which counts from the middle slice.

@@ -30,6 +30,7 @@ from jaxtyping import Array, Float
 
 from synthex_jax.checks import require
 from synthex_jax.geometry.camera import Camera, checked_shape
+from synthex_jax.nouns import noun
 from synthex_jax.numerics import at_least, between, product
 from synthex_jax.physics.compounds import Material
 from synthex_jax.physics.scattering import compton_energy
@@ -61,7 +62,7 @@ _SPREAD = (0.0, 0.0, 0.3, 0.7, 1.0)
 _ASYMMETRY = -1e-3
 
 
-@jax.tree_util.register_dataclass
+@noun
 @dataclass(frozen=True)
 class KernelScatter:
     """Fast scatter: milliseconds an image, within 2 to 8 % in slabs and trunks.

@@ -31,6 +31,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from synthex_jax.checks import is_concrete, require
 from synthex_jax.geometry.camera import Camera
+from synthex_jax.nouns import noun
 from synthex_jax.physics.scintillators import Absorber
 from synthex_jax.physics.signal import Illumination, Response, Signal
 from synthex_jax.physics.tables import require_energy
@@ -53,7 +54,7 @@ from synthex_jax.volumes.composition import Composition
 _BATCHES = 16
 
 
-@jax.tree_util.register_dataclass
+@noun
 @dataclass(frozen=True)
 class Tally:
     """Scatter at a detector, as counted.

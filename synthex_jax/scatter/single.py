@@ -24,6 +24,7 @@ from jaxtyping import Array, Float
 
 from synthex_jax.checks import require
 from synthex_jax.geometry.camera import Camera, checked_shape
+from synthex_jax.nouns import noun
 from synthex_jax.physics.scintillators import Absorber
 from synthex_jax.physics.signal import Illumination, Signal
 from synthex_jax.scatter.angles import Scatterings
@@ -39,7 +40,7 @@ from synthex_jax.volumes.composition import Composition
 _FEWEST_PIXELS, _FEWEST_CELLS = 4, 3
 
 
-@jax.tree_util.register_dataclass
+@noun
 @dataclass(frozen=True)
 class SingleScatter:
     """Scatter by deterministic transport: no noise, and derivatives in everything.

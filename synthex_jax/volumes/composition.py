@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from synthex_jax.checks import require
+from synthex_jax.nouns import noun
 from synthex_jax.physics.compounds import Material, material
 from synthex_jax.physics.tables import linear_attenuation
 from synthex_jax.typing import ArrayLike
 from synthex_jax.volumes.volume import Volume
 
 
-@jax.tree_util.register_dataclass
+@noun
 @dataclass(frozen=True)
 class Composition:
     """A volume as a mixture of a few substances, one channel each.

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from synthex_jax.checks import is_concrete, require, require_shape
+from synthex_jax.nouns import noun
 from synthex_jax.numerics import at_least
 from synthex_jax.physics.compounds import Material, material
 from synthex_jax.physics.tables import linear_attenuation
@@ -24,7 +25,7 @@ from synthex_jax.volumes.composition import Composition
 from synthex_jax.volumes.volume import Volume
 
 
-@jax.tree_util.register_dataclass
+@noun
 @dataclass(frozen=True)
 class SingleMaterial:
     r"""Everything is one substance, denser or thinner.
@@ -82,7 +83,7 @@ def _single_share(
     return share[..., None]
 
 
-@jax.tree_util.register_dataclass
+@noun
 @dataclass(frozen=True)
 class Thresholds:
     """One substance a voxel, by CT number, with a jump from each to the next.

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from synthex_jax.checks import is_concrete, require, require_shape
+from synthex_jax.nouns import noun
 from synthex_jax.numerics import between
 from synthex_jax.physics.compounds import Material, material
 from synthex_jax.physics.tables import linear_attenuation
@@ -38,7 +39,7 @@ _METAL_HU = (2500.0, 3000.0)
 _METAL_VOXELS = 50
 
 
-@jax.tree_util.register_dataclass
+@noun
 @dataclass(frozen=True)
 class Tissues:
     """A continuous row of tissues, written in a basis of few substances.

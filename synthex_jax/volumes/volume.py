@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import DTypeLike
 
 from synthex_jax.checks import is_concrete, require, require_finite, require_shape
 from synthex_jax.geometry.frames import transform_points
+from synthex_jax.nouns import noun
 from synthex_jax.numerics import product
 from synthex_jax.typing import ArrayLike, Matrix4, Points, Shape3, Vector3, Voxels
 
@@ -26,7 +26,7 @@ _SPACING_MM = (0.02, 50.0)
 _SHEAR_COSINE = 0.01
 
 
-@jax.tree_util.register_dataclass
+@noun
 @dataclass(frozen=True)
 class Volume:
     """Samples at the nodes of a grid that an affine matrix puts into the world.
