@@ -2,6 +2,8 @@
 
 from synthex_jax.phantoms.analytic import Box, Ellipsoid, Gaussian
 from synthex_jax.phantoms.anatomy import HIP_LANDMARKS, LABELS, Anatomy
+from synthex_jax.phantoms.cohort import cohort, covid_thorax
+from synthex_jax.phantoms.lesions import Lesions, with_lesions
 from synthex_jax.phantoms.pelvis import pelvis
 from synthex_jax.phantoms.thorax import thorax
 
@@ -12,6 +14,10 @@ __all__ = [
     "Box",
     "Ellipsoid",
     "Gaussian",
+    "Lesions",
+    "cohort",
+    "covid_thorax",
     "pelvis",
     "thorax",
+    "with_lesions",
 ]

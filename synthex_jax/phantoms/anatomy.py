@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import jax
 import jax.numpy as jnp
 
+from synthex_jax.nouns import noun
 from synthex_jax.phantoms.canvas import Canvas
 from synthex_jax.typing import Vector3
 from synthex_jax.volumes.volume import Volume
 
 AIR, SKIN, FAT, MUSCLE, VISCERA, GAS, DISC = 0, 200, 201, 202, 203, 204, 205
 VESSELS = 206
+LESIONS = {"ground_glass": (207, 208), "consolidation": (209, 210)}
+"""Left and right id of each kind of lesion in a lung."""
 
 LABELS: dict[int, str] = {
     10: "lung_left",
@@ -22,6 +24,8 @@ LABELS: dict[int, str] = {
     **{27 + i: f"vertebrae_L{5 - i}" for i in range(5)},
     **{32 + i: f"vertebrae_T{12 - i}" for i in range(12)},
     44: "vertebrae_C7",
+    2: "kidney_right",
+    3: "kidney_left",
     5: "liver",
     6: "stomach",
     21: "urinary_bladder",
@@ -48,6 +52,11 @@ LABELS: dict[int, str] = {
     GAS: "bowel_gas",
     DISC: "intervertebral_disc",
     VESSELS: "thoracic_vessels",
+    **{
+        label: f"{kind}_{side}"
+        for kind, ids in LESIONS.items()
+        for label, side in zip(ids, ("left", "right"), strict=True)
+    },
 }
 """Names of the label ids. Up to 117 they are TotalSegmentator's (version 2, task
 "total"), with each lung under its upper lobe's number; from 200 on our own."""
@@ -62,7 +71,7 @@ center, greater sciatic notch, inferior and medial obturator foramen, superior a
 inferior pubic symphysis, anterior superior iliac spine, left before right."""
 
 
-@jax.tree_util.register_dataclass
+@noun
 @dataclass(frozen=True)
 class Anatomy:
     """A made-up patient on one grid.

@@ -11,6 +11,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Int, UInt8
 
+from synthex_jax.nouns import noun
 from synthex_jax.phantoms.grid import Axes, Block, Grid, Nodes, occupancy
 from synthex_jax.phantoms.plates import Plates
 from synthex_jax.phantoms.skeleton import BLEND, Skeleton
@@ -87,7 +88,7 @@ class Solids:
         )
 
 
-@jax.tree_util.register_dataclass
+@noun
 @dataclass(frozen=True)
 class Canvas:
     """What has been painted so far; each painter returns the next canvas.
@@ -213,7 +214,8 @@ class _Layout:
         extent = np.max([g.skeleton.extent for g in groups], axis=0)
         part_extent = max(g.skeleton.part_extent for g in groups)
         block = grid.block_shape(extent * _ROOM + margin)
-        part = grid.block_shape(part_extent * _PART_ROOM + margin)
+        size = np.minimum(part_extent * _PART_ROOM, extent * _ROOM)
+        part = grid.block_shape(size + margin)
         counts = [[len(g.skeleton.faces)] * len(g.vertices) for g in groups]
         last = np.cumsum(np.concatenate(counts))
         return cls(block, part, np.concatenate([[0], last[:-1]]), last)

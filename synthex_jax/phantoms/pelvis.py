@@ -11,12 +11,14 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
+from synthex_jax.nouns import noun
 from synthex_jax.phantoms import anatomy
 from synthex_jax.phantoms.anatomy import Anatomy
 from synthex_jax.phantoms.canvas import Canvas, Solids
 from synthex_jax.phantoms.grid import Grid, Nodes
 from synthex_jax.phantoms.loft import Loft, superellipse_rows
 from synthex_jax.phantoms.pelvis_bones import FEMUR, HIP_POINTS, SHAFT, Build
+from synthex_jax.phantoms.pelvis_organs import HAUSTRA, HIPS, ORIGIN, bowel, organs
 from synthex_jax.phantoms.plates import Rods
 from synthex_jax.phantoms.skeleton import Skeleton, measured
 from synthex_jax.phantoms.textures import octaves
@@ -27,11 +29,6 @@ from synthex_jax.phantoms.variation import (
     with_radii,
 )
 from synthex_jax.typing import ArrayLike, PRNGKey, Scalar, Shape3, Vector3
-
-# Where the middle between the femoral heads lies in the world, mm: a supine body is
-# then centered on the default grid.
-_HIPS = np.array([0.0, 18.0, -52.0])
-_ORIGIN = np.array([*_HIPS, 0.0])
 
 # The trunk without skin and fat, from 140 mm below the hips in steps of 40 mm: half
 # width, depth to the front and to the back of an axis 20 mm behind the hips, and the
@@ -72,9 +69,6 @@ _CAVITY = np.array(
     ]
 )
 
-# Pockets along each of them.
-_HAUSTRA = 16
-
 
 def pelvis(
     key: PRNGKey, *, shape: Shape3 = (208, 144, 176), spacing: ArrayLike = 2.0
@@ -104,14 +98,16 @@ def pelvis(
 def _pelvis(key: PRNGKey, grid: Grid) -> Anatomy:
     build_key, flesh_key, texture_key = jax.random.split(key, 3)
     build, flesh = Build.draw(build_key), Flesh.draw(flesh_key)
-    grain, rough, loops = octaves(texture_key, grid, (7.0, 60.0, 44.0))
+    grain, rough, loops = octaves(
+        texture_key, grid.axes(), (7.0, 60.0, 44.0), voxel=max(grid.spacing)
+    )
     canvas = _with_flesh(Canvas.empty(grid, grain, loops), flesh, build, rough, loops)
     for group in solids(flesh, build):
         canvas = canvas.painted(group)
     return Anatomy.from_canvas(canvas, _landmarks(build))
 
 
-@jax.tree_util.register_dataclass
+@noun
 @dataclass(frozen=True)
 class Flesh:
     """What makes one patient's tissue differ from another's.
@@ -123,6 +119,7 @@ class Flesh:
         compact: (), HU of compact bone.
         cortex: (), its thickness relative to a medium build.
         bowel: (5, n, 5), standard normal: displacements and widths of the bowel.
+        organs: (10,), standard normal: sizes and places of kidneys and bladder.
     """
 
     fat: Scalar
@@ -131,24 +128,30 @@ class Flesh:
     compact: Scalar
     cortex: Scalar
     bowel: Float[Array, "5 n 5"]
+    organs: Float[Array, "10"]
 
     @classmethod
     def draw(cls, key: PRNGKey) -> Flesh:
         """Fat from half to one and three quarters of a medium build's."""
-        u = bounded_normals(key, 5 + 5 * 5 * _HAUSTRA)
+        u = bounded_normals(key, 5 + 5 * 5 * HAUSTRA)
         return cls(
             fat=jnp.exp(0.28 * u[0]),
             bulk=1 + 0.02 * u[1],
             spongy=230 + 45 * u[2],
             compact=1150 + 80 * u[3],
             cortex=1 + 0.1 * u[4],
-            bowel=u[5:].reshape(5, _HAUSTRA, 5),
+            bowel=u[5:].reshape(5, HAUSTRA, 5),
+            organs=bounded_normals(jax.random.fold_in(key, 1), 10),
         )
 
 
 def solids(flesh: Flesh, build: Build) -> list[list[Solids]]:
     """What is painted into the flesh, group by group."""
-    return [_bowel(flesh, build), [_discs(build), *_bones(flesh, build)]]
+    return [
+        organs(flesh.organs, build),
+        bowel(flesh.bowel, build),
+        [_discs(build), *_bones(flesh, build)],
+    ]
 
 
 def _with_flesh(
@@ -160,8 +163,8 @@ def _with_flesh(
     # Fat between muscles follows the noise's level sets.
     seams = step_between(0.9, 1.7, jnp.abs(rough + 0.2 * canvas.grain))
     canvas = canvas.filled(lean + 3 * rough, 55.0 - 120.0 * seams, anatomy.MUSCLE)
-    bowel = -95.0 + 130.0 * step_between(-0.5, 0.1, loops)
-    return canvas.filled(inside, bowel, anatomy.VISCERA)
+    viscera = -95.0 + 130.0 * step_between(-0.5, 0.1, loops)
+    return canvas.filled(inside, viscera, anatomy.VISCERA)
 
 
 def _outlines(grid: Grid, flesh: Flesh, build: Build) -> tuple[Nodes, Nodes, Nodes]:
@@ -177,8 +180,8 @@ def _outlines(grid: Grid, flesh: Flesh, build: Build) -> tuple[Nodes, Nodes, Nod
     rows = jax.vmap(superellipse_rows)(
         half_width, front, back, exponents.astype(jnp.float32)
     )
-    axes = _HIPS[:2] + np.array([[0.0, -20.0], [0.0, -20.0], [0.0, 2.0]])
-    levels = _TRUNK_LOW + _TRUNK_STEP * np.arange(len(_TRUNK)) + _HIPS[2]
+    axes = HIPS[:2] + np.array([[0.0, -20.0], [0.0, -20.0], [0.0, 2.0]])
+    levels = _TRUNK_LOW + _TRUNK_STEP * np.arange(len(_TRUNK)) + HIPS[2]
     lofts = Loft(
         jnp.asarray(axes, jnp.float32),
         jnp.broadcast_to(jnp.asarray(levels, jnp.float32), rows.shape[:2]),
@@ -187,7 +190,7 @@ def _outlines(grid: Grid, flesh: Flesh, build: Build) -> tuple[Nodes, Nodes, Nod
     distances = lax.map(lambda loft: loft.distance(grid), lofts)
     skin = _with_thighs(grid, distances[0], fat[0], build.scale, flesh.bulk)
     lean = _with_thighs(grid, distances[1], 0 * fat[0], build.scale, flesh.bulk)
-    floor = _HIPS[2] - 45.0 - grid.axes()[2]
+    floor = HIPS[2] - 45.0 - grid.axes()[2]
     return skin, lean, jnp.maximum(distances[2], floor)
 
 
@@ -196,72 +199,15 @@ def _with_thighs(
 ) -> Nodes:
     axes = grid.axes()
     # The perineum rounds off the trunk between the thighs.
-    floor = _HIPS[2] - 88.0 - axes[2]
+    floor = HIPS[2] - 88.0 - axes[2]
     solid = -smooth_minimum(-trunk, -floor, 40.0)
     for side in (-1.0, 1.0):
-        ends = _HIPS + np.array(
-            [[side * 96.0, -6.0, -40.0], [side * 88.0, 2.0, -260.0]]
-        )
+        ends = HIPS + np.array([[side * 96.0, -6.0, -40.0], [side * 88.0, 2.0, -260.0]])
         radii = np.array([78.0, 66.0]) * bulk * scale[0] + fat
         top, bottom = with_radii(jnp.asarray(ends, jnp.float32), radii)
         thigh = Rods.between(top, bottom).distance(axes)
         solid = smooth_minimum(solid, thigh, 24.0)
     return solid
-
-
-# Courses of the colon in the hip frame: ascending, descending, sigmoid and rectum,
-# then a field of small bowel; mm.
-_COLON = {
-    "ascending": [
-        (88, 8, 70),
-        (96, 2, 100),
-        (98, -4, 135),
-        (97, -8, 170),
-        (92, 0, 205),
-    ],
-    "descending": [(-92, 4, 80), (-99, -6, 115), (-100, -12, 150), (-98, -10, 190)],
-    "rectum": [
-        (-60, 12, 52),
-        (-30, 20, 45),
-        (-8, -20, 50),
-        (0, -45, 20),
-        (0, -42, -10),
-    ],
-    "transverse": [(60, 60, 180), (20, 70, 165), (-25, 70, 168), (-65, 58, 185)],
-    "small": [
-        (40, 30, 95),
-        (-20, 40, 120),
-        (15, 45, 70),
-        (-50, 30, 130),
-        (55, 40, 130),
-    ],
-}
-
-
-def _bowel(flesh: Flesh, build: Build) -> list[Solids]:
-    """Stool, mottled with small bubbles, and pockets of gas above it."""
-    courses = [np.asarray(course, dtype=float) for course in _COLON.values()]
-    balls = np.stack([_resampled(course, _HAUSTRA) for course in courses])
-    points = jnp.asarray(balls, jnp.float32) * build.scale
-    points = points + 5 * flesh.bowel[..., :3] + _HIPS
-    shape = Skeleton.balls(balls[0], 22.0).reaching(balls)
-    stool = with_radii(points, 15.0 + 3.0 * flesh.bowel[..., 3])[:3]
-    # Gas comes in stretches and rises to the front of a supine patient.
-    u = flesh.bowel[..., 4]
-    stretches = (jnp.roll(u, 1, axis=1) + u + jnp.roll(u, -1, axis=1)) / 3**0.5
-    gas = jnp.clip(1.0 + 7.0 * stretches + 2.0 * flesh.bowel[..., 3], -30.0, 13.0)
-    pockets = with_radii(points + np.array([0.0, 6.0, 0.0]), gas)
-    return [
-        Solids.create(
-            shape, stool, anatomy.VISCERA, spongy=-10.0, texture=110.0, lumps=3.0
-        ),
-        Solids.create(shape, pockets, anatomy.GAS, spongy=-930.0, lumps=3.5),
-    ]
-
-
-def _resampled(course: np.ndarray, count: int) -> np.ndarray:
-    at = np.linspace(0, len(course) - 1, count)
-    return np.stack([np.interp(at, range(len(course)), c) for c in course.T], axis=1)
 
 
 def _bones(flesh: Flesh, build: Build) -> list[Solids]:
@@ -275,7 +221,7 @@ def _bones(flesh: Flesh, build: Build) -> list[Solids]:
     ) -> Solids:
         return Solids.create(
             skeleton,
-            vertices + _ORIGIN,
+            vertices + ORIGIN,
             labels,
             compact=flesh.compact,
             shell=shell * flesh.cortex,
@@ -284,7 +230,7 @@ def _bones(flesh: Flesh, build: Build) -> list[Solids]:
             **cut,
         )
 
-    sockets = build.sockets() + _ORIGIN
+    sockets = build.sockets() + ORIGIN
     femurs, sides = build.femurs(), np.array([75, 76])
     spine = np.arange(32, 26, -1)
     return [
@@ -292,7 +238,7 @@ def _bones(flesh: Flesh, build: Build) -> list[Solids]:
         bone(measured("sacrum"), build.sacrum(), [25], 1.3, 0.75),
         bone(measured("hip"), build.hips(), [77, 78], 1.5, 1.0, socket=sockets),
         bone(FEMUR, femurs, sides, 1.8, 1.1),
-        *_shafts(femurs + _ORIGIN, sides, flesh),
+        *_shafts(femurs + ORIGIN, sides, flesh),
     ]
 
 
@@ -325,7 +271,7 @@ def _discs(build: Build) -> Solids:
     """Discs fill the space between the bodies; the vertebrae are painted over them."""
     middles, turned = build.spine()
     # The middle of a body lies 14 mm before its vertebra's origin.
-    bodies = middles + turned[:, :, 1] * 14.0 + _HIPS
+    bodies = middles + turned[:, :, 1] * 14.0 + HIPS
     column = Skeleton.chain(np.array([[0, 0, 33.0 * k] for k in range(6)]), 19.0)
     return Solids.create(
         column, with_radii(bodies, 19.0)[None], anatomy.DISC, spongy=90.0
@@ -333,7 +279,7 @@ def _discs(build: Build) -> Solids:
 
 
 def _landmarks(build: Build) -> dict[str, Vector3]:
-    hips = jnp.asarray(_HIPS, jnp.float32)
+    hips = jnp.asarray(HIPS, jnp.float32)
     found = {}
     for name, point in HIP_POINTS.items():
         left, right = build.both(jnp.asarray(point, jnp.float32)) + hips

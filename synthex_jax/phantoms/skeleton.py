@@ -65,6 +65,10 @@ class Skeleton:
         faces = np.repeat(np.arange(len(points))[:, None], 3, axis=1)
         return cls(points, np.broadcast_to(radii, len(points)).astype(float), faces)
 
+    def thickened(self, by: float) -> Skeleton:
+        """The same parts with radii larger by some mm."""
+        return replace(self, radii=self.radii + by)
+
     def reaching(self, tables: Iterable[ArrayLike]) -> Skeleton:
         """The same parts, stretched to the longest sides of several bodies' boxes.
 

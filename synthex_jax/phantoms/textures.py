@@ -10,8 +10,8 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
-from synthex_jax.phantoms.grid import Grid, Nodes
-from synthex_jax.typing import PRNGKey, Scalar
+from synthex_jax.phantoms.grid import Axes, Nodes
+from synthex_jax.typing import ArrayLike, PRNGKey, Scalar
 
 # Lattice nodes along each side before the texture repeats: a wavelength of 60 mm after
 # 1.9 m, one of 3 mm after 96 mm.
@@ -23,9 +23,10 @@ _RMS = (151 / 315) ** 1.5
 
 def octaves(
     key: PRNGKey,
-    grid: Grid,
+    axes: Axes,
     wavelengths: Sequence[float],
     *,
+    voxel: ArrayLike,
     count: int = 3,
     gain: float = 0.6,
 ) -> Float[Array, "k nx ny nz"]:
@@ -33,38 +34,40 @@ def octaves(
 
     Each is a sum of octaves: random numbers on lattices of half the wavelength, a
     quarter and so on, interpolated by cubic B-splines. The lattices are fixed in the
-    world: two grids see the same texture. Octaves that a grid cannot hold are faded
-    out, between four voxels and two a wavelength.
+    axes' frame: two grids see the same texture. Octaves that a grid cannot hold are
+    faded out, between four voxels and two a wavelength.
 
     Args:
         key: what to draw from.
-        grid: where to evaluate.
+        axes: coordinates of the nodes along each axis, mm.
         wavelengths: mm, of the coarsest octave of each texture.
+        voxel: mm, the longest edge of a voxel.
         count: how many octaves.
         gain: strength of an octave relative to the one before.
     """
-    waves = np.asarray(wavelengths)[:, None] / 2.0 ** np.arange(count)
-    fade = np.clip(waves / max(grid.spacing) / 2 - 1, 0, 1)
+    waves = jnp.asarray(wavelengths, jnp.float32)[:, None] / 2.0 ** np.arange(count)
+    fade = jnp.clip(waves / jnp.asarray(voxel, jnp.float32) / 2 - 1, 0, 1)
     strength = gain ** np.arange(count)
-    weights = fade * strength / np.linalg.norm(strength) / _RMS
-    lattices = jax.random.normal(
-        key, (*waves.shape, _NODES, _NODES, _NODES), jnp.float32
-    )
+    weights = fade * (strength / np.linalg.norm(strength) / _RMS)
+    # Drawn flat: the program for five axes takes a second longer to compile.
+    lattices = jax.random.normal(key, (waves.size * _NODES**3,), jnp.float32)
+    lattices = lattices.reshape(*waves.shape, _NODES, _NODES, _NODES)
+    nx, ny, nz = (a.size for a in axes)
 
     def texture(args: tuple) -> Nodes:
-        total = jnp.zeros(grid.shape, jnp.float32)
-        return lax.scan(lambda t, a: (t + _interpolated(grid, *a), None), total, args)[
+        total = jnp.zeros((nx, ny, nz), jnp.float32)
+        return lax.scan(lambda t, a: (t + _interpolated(axes, *a), None), total, args)[
             0
         ]
 
-    steps = jnp.asarray(waves / 2, jnp.float32)
-    return lax.map(texture, (lattices, steps, jnp.asarray(weights, jnp.float32)))
+    steps, weights = (a.astype(jnp.float32) for a in (waves / 2, weights))
+    return lax.map(texture, (lattices, steps, weights))
 
 
 def _interpolated(
-    grid: Grid, lattice: Float[Array, "n n n"], step: Scalar, weight: Scalar
+    axes: Axes, lattice: Float[Array, "n n n"], step: Scalar, weight: Scalar
 ) -> Nodes:
-    wx, wy, wz = (_spline_weights(a.reshape(-1) / step, _NODES) for a in grid.axes())
+    wx, wy, wz = (_spline_weights(a.reshape(-1) / step, _NODES) for a in axes)
     values = jnp.einsum("xa,abc->xbc", wx * weight, lattice)
     values = jnp.einsum("yb,xbc->xyc", wy, values)
     return jnp.einsum("zc,xyc->xyz", wz, values)

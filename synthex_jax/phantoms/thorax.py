@@ -11,6 +11,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
+from synthex_jax.nouns import noun
 from synthex_jax.phantoms import anatomy
 from synthex_jax.phantoms.anatomy import Anatomy
 from synthex_jax.phantoms.canvas import Canvas, Solids
@@ -46,9 +47,9 @@ _AORTA = [
     (2, 30, -2, 15),
     (12, 36, 22, 15),
     (10, 30, 46, 14.5),
-    (-4, 14, 62, 14),
-    (-20, -10, 64, 13),
-    (-28, -30, 50, 12.5),
+    (-8, 14, 63, 14.5),
+    (-26, -10, 63, 14.5),
+    (-32, -30, 50, 13.5),
     (-29, -42, 24, 12),
     (-26, -44, -10, 11.5),
     (-20, -38, -50, 11),
@@ -97,14 +98,16 @@ def thorax(
 def _thorax(key: PRNGKey, grid: Grid) -> Anatomy:
     build_key, flesh_key, texture_key = jax.random.split(key, 3)
     build, flesh = Build.draw(build_key), Flesh.draw(flesh_key)
-    grain, rough = octaves(texture_key, grid, (7.0, 50.0))
+    grain, rough = octaves(
+        texture_key, grid.axes(), (7.0, 50.0), voxel=max(grid.spacing)
+    )
     canvas = _with_flesh(Canvas.empty(grid, grain, rough), flesh, build, rough)
     for group in solids(flesh, build):
         canvas = canvas.painted(group)
     return Anatomy.from_canvas(canvas, _landmarks(build))
 
 
-@jax.tree_util.register_dataclass
+@noun
 @dataclass(frozen=True)
 class Flesh:
     """What makes one patient's tissue differ from another's.
@@ -267,7 +270,10 @@ def _vessels(build: Build) -> list[Solids]:
     points = build.placed(jnp.asarray(tree.points, jnp.float32)) + _CHEST
     branches = with_radii(points, 1.3 * jnp.asarray(tree.radii, jnp.float32))[None]
     air = {"spongy": -985.0, "compact": 20.0, "shell": 1.6}
+    # Mediastinal tissue keeps the trachea apart from the lungs.
+    around = [(x, y, z, radius + 3.0) for x, y, z, radius in _AIRWAYS["trachea"]]
     return [
+        tube(around, anatomy.MUSCLE, spongy=25.0),
         Solids.create(tree, branches, anatomy.VESSELS, spongy=40.0),
         tube(_PULMONARY, anatomy.VESSELS, spongy=42.0),
         tube(_CAVA, anatomy.VESSELS, spongy=42.0),
@@ -299,9 +305,7 @@ def _bones(flesh: Flesh, build: Build) -> list[Solids]:
     ribs = build.ribs().reshape(24, -1, 4)
     rib_labels = np.concatenate([92 + np.arange(12), 104 + np.arange(12)])
     return [
-        Solids.create(
-            cartilage_skeleton(), cartilages, 117, spongy=110.0, texture=30.0
-        ),
+        Solids.create(cartilage_skeleton(), cartilages, 117, spongy=85.0, texture=25.0),
         bone(measured("lumbar"), *lumbar, 0.9, 0.8),
         bone(measured("thoracic"), *thoracic, 0.9, 0.85),
         bone(rib_skeleton(), ribs, rib_labels, 1.3, 0.9),

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from synthex_jax.nouns import noun
 from synthex_jax.phantoms.skeleton import Skeleton, measured
 from synthex_jax.phantoms.variation import (
     Warp,
@@ -59,7 +59,7 @@ _STERNAL_ENDS = np.array(
 _CARTILAGE_POINTS = 7
 
 
-@jax.tree_util.register_dataclass
+@noun
 @dataclass(frozen=True)
 class Build:
     """What makes one patient's chest differ from another's.
@@ -144,7 +144,7 @@ class Build:
         t = np.linspace(0, 1, _CARTILAGE_POINTS)[None, :, None]
         curve = (1 - t) ** 2 * ends[:, None] + 2 * t * (1 - t) * onward[:, None]
         curve = curve + t**2 * _STERNAL_ENDS[:, None]
-        radii = np.broadcast_to([5.5], (*curve.shape[:2], 1))
+        radii = np.broadcast_to([4.8], (*curve.shape[:2], 1))
         return self.both(np.concatenate([curve, radii], axis=-1))
 
     def sternum(self) -> Float[Array, "1 n 4"]:
@@ -185,4 +185,4 @@ def rib_skeleton() -> Skeleton:
 def cartilage_skeleton() -> Skeleton:
     """The parts of a costal cartilage, and the size of the largest."""
     line = np.linspace([0, 0, 0], [95, 60, 85], _CARTILAGE_POINTS)
-    return Skeleton.chain(line, 5.5)
+    return Skeleton.chain(line, 4.8)

@@ -9,6 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from synthex_jax.nouns import noun
+from synthex_jax.numerics import product
 from synthex_jax.typing import ArrayLike, Points, PRNGKey, Scalar
 
 
@@ -22,7 +24,7 @@ def mirrored(points: Float[Array, "*batch c"]) -> Float[Array, "*batch c"]:
     return points * jnp.asarray([-1.0, *[1.0] * (points.shape[-1] - 1)])
 
 
-@jax.tree_util.register_dataclass
+@noun
 @dataclass(frozen=True)
 class Warp:
     """A smooth displacement: a few random plane waves.
@@ -54,7 +56,8 @@ class Warp:
 
     def apply(self, points: Points) -> Points:
         """Points (..., 3), mm, displaced."""
-        return points + jnp.sin(points @ self.waves.T + self.phases) @ self.shifts
+        phases = product(points, self.waves.T) + self.phases
+        return points + product(jnp.sin(phases), self.shifts)
 
 
 def turns(angles: Float[Array, "*k 3"]) -> Float[Array, "*k 3 3"]:

@@ -76,6 +76,21 @@ def test_thorax_tissue_densities():
     assert 40 < _mean_hu(_thorax(), "liver") < 75
 
 
+def test_organs_have_the_sizes_of_organs():
+    """Milliliters of adults: bladders from little to well filled, kidneys, psoas."""
+    voxels = np.asarray(_pelvis().labels.data)
+    milliliters = {
+        name: (voxels == _id(name)).sum() * 0.064
+        for name in ("urinary_bladder", "kidney_left", "kidney_right", "iliopsoas_left")
+    }
+    assert 50 < milliliters["urinary_bladder"] < 400
+    # The upper poles lie beyond the grid.
+    assert 60 < milliliters["kidney_left"] < 250
+    assert 60 < milliliters["kidney_right"] < 250
+    assert 100 < milliliters["iliopsoas_left"] < 500
+    assert 0 < _mean_hu(_pelvis(), "urinary_bladder") < 20
+
+
 def test_lungs_hold_what_lungs_hold():
     for seed in range(3):
         voxels = np.asarray(_thorax(seed).labels.data)
@@ -112,9 +127,18 @@ def test_order_from_head_to_feet_and_front_to_back():
     assert front > _where(_thorax(), "vertebrae_T8")[:, 1].max() + 50
 
 
+@pytest.mark.slow
+def test_landmarks_lie_on_the_bones_of_many():
+    for seed in range(3, 20):
+        _landmarks_lie_on_their_bones(pelvis(jax.random.key(seed), **PELVIS))
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_landmarks_lie_on_their_bones(seed):
-    body = _pelvis(seed)
+    _landmarks_lie_on_their_bones(_pelvis(seed))
+
+
+def _landmarks_lie_on_their_bones(body):
     assert set(body.landmarks) == set(HIP_LANDMARKS)
     for name, point in body.landmarks.items():
         side = "left" if name.endswith("-l") else "right"
