@@ -1,0 +1,1 @@
+"""Tools in the beam: meshes, solids, instruments, the continuum manipulator."""
