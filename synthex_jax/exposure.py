@@ -10,11 +10,13 @@ import numpy as np
 from synthex_jax.checks import require_positive
 from synthex_jax.geometry.camera import Camera
 from synthex_jax.numerics import at_least
+from synthex_jax.physics.signal import Signal
 from synthex_jax.projectors.joseph import Joseph
 from synthex_jax.projectors.siddon import Siddon
 from synthex_jax.rendering import signal
+from synthex_jax.scene import Scene
 from synthex_jax.simulation import Simulation
-from synthex_jax.typing import ArrayLike, Image, Scalar
+from synthex_jax.typing import ArrayLike, Image, PRNGKey, Scalar
 from synthex_jax.volumes.composition import Composition
 
 # The part of each side of the image that sets the exposure, as the middle chamber of a
@@ -27,7 +29,7 @@ _LEVEL = 1 / 16
 
 
 def automatic_exposure(
-    body: Composition,
+    body: Composition | Scene,
     camera: Camera,
     simulation: Simulation,
     *,
@@ -41,7 +43,7 @@ def automatic_exposure(
     one example: views of a batch get an exposure each under ``jax.vmap``.
 
     Args:
-        body: substances.
+        body: substances, or a scene with them.
         camera: one view.
         simulation: its photons and its detector's gain are replaced.
         quanta: a pixel, as the noise counts them (mean squared over variance), median
@@ -59,14 +61,55 @@ def automatic_exposure(
     """
     require_positive("quanta", quanta, "(a pixel)")
     found = signal(body, camera, simulation, projector=projector)
+    return _regulated(simulation, found, camera, jnp.asarray(quanta))[0]
+
+
+def exposed(
+    key: PRNGKey | None,
+    body: Composition | Scene,
+    camera: Camera,
+    simulation: Simulation,
+    *,
+    quanta: ArrayLike = 1000.0,
+    projector: Joseph | Siddon = Joseph(),
+) -> tuple[Image, Simulation]:
+    """An image under automatic exposure, of one projection for both.
+
+    Args:
+        key: for the noise; None for the mean image.
+        body: substances, or a scene with them.
+        camera: one view.
+        simulation: as ``automatic_exposure`` takes it.
+        quanta: a pixel, see there.
+        projector: how to integrate.
+
+    Returns:
+        (rows, cols) raw values as ``render`` would give them, and the regulated
+        simulation, whose flat field they are to be divided by.
+
+    Raises:
+        ValueError: for quanta that are not positive.
+    """
+    require_positive("quanta", quanta, "(a pixel)")
+    found = signal(body, camera, simulation, projector=projector)
+    regulated, factor = _regulated(simulation, found, camera, jnp.asarray(quanta))
+    # Of photons, mean and variance grow alike.
+    more = found.thinned(factor)
+    return regulated.detector.read(key, more, camera.pitch), regulated
+
+
+def _regulated(
+    simulation: Simulation, found: Signal, camera: Camera, quanta: Scalar
+) -> tuple[Simulation, Scalar]:
+    """The simulation with its photons multiplied, and by what."""
     reading = simulation.detector.expected(found, camera.pitch)
     # Where nothing arrives, as outside of a collimator, nothing counts.
     now = _middle(found.mean**2 / at_least(found.variance, jnp.finfo(float).tiny))
-    factor = jnp.asarray(quanta) / now
+    factor = quanta / now
     level, bits = _middle(reading), simulation.detector.bits
     wanted = level if bits is None else _LEVEL * (2.0**bits - 1)
     detector = simulation.detector
-    return replace(
+    regulated = replace(
         simulation,
         beam=replace(simulation.beam, photons=simulation.beam.photons * factor),
         detector=replace(  # a dataclass, which a protocol cannot ask for
@@ -74,6 +117,7 @@ def automatic_exposure(
             gain=detector.gain * wanted / (level * factor),
         ),
     )
+    return regulated, factor
 
 
 def _middle(image: Image) -> Scalar:

@@ -1,0 +1,1 @@
+"""Annotations of an image: structures, masks, boxes, landmarks, heat maps."""
