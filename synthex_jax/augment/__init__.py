@@ -1,0 +1,1 @@
+"""Augmentation: geometry of labelled images and of labelled CTs."""

@@ -1,0 +1,1 @@
+"""Sampling: distributions, views, placements, and rejection by visibility."""
