@@ -1,0 +1,1 @@
+"""Synthesis: labelled data sets written at scale, and read again."""
