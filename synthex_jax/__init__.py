@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from synthex_jax import phantoms as phantoms
     from synthex_jax import processing as processing
     from synthex_jax import viz as viz
+    from synthex_jax.annotations.annotate import annotate as annotate
+    from synthex_jax.annotations.landmarks import Landmarks as Landmarks
+    from synthex_jax.annotations.structures import Structures as Structures
     from synthex_jax.exposure import automatic_exposure as automatic_exposure
     from synthex_jax.geometry import convert as convert
     from synthex_jax.geometry import frames as frames
@@ -49,11 +52,19 @@ if TYPE_CHECKING:
     from synthex_jax.rendering import render as render
     from synthex_jax.scatter.kernel import KernelScatter as KernelScatter
     from synthex_jax.scatter.single import SingleScatter as SingleScatter
+    from synthex_jax.scene import Scene as Scene
     from synthex_jax.simulation import Simulation as Simulation
     from synthex_jax.simulation import deepdrr as deepdrr
     from synthex_jax.simulation import heuristic as heuristic
     from synthex_jax.simulation import naive as naive
     from synthex_jax.simulation import realistic as realistic
+    from synthex_jax.synthesis import recipes as recipes
+    from synthex_jax.synthesis.live import live as live
+    from synthex_jax.synthesis.reader import Dataset as Dataset
+    from synthex_jax.synthesis.source import SceneSource as SceneSource
+    from synthex_jax.synthesis.writer import synthesize as synthesize
+    from synthex_jax.tools import instruments as instruments
+    from synthex_jax.tools.tool import Tool as Tool
     from synthex_jax.volumes import samples as samples
     from synthex_jax.volumes.composition import Composition as Composition
     from synthex_jax.volumes.grids import canonical as canonical
@@ -64,6 +75,7 @@ if TYPE_CHECKING:
     from synthex_jax.volumes.io import read_labels as read_labels
     from synthex_jax.volumes.io import read_volume as read_volume
     from synthex_jax.volumes.io import write_nifti as write_nifti
+    from synthex_jax.volumes.landmark_files import read_landmarks as read_landmarks
     from synthex_jax.volumes.materials import attenuation as attenuation
     from synthex_jax.volumes.thresholds import SingleMaterial as SingleMaterial
     from synthex_jax.volumes.thresholds import Thresholds as Thresholds
@@ -111,6 +123,16 @@ _HOME = {
     "IdealDetector": "physics.detectors",
     "KernelScatter": "scatter.kernel",
     "SingleScatter": "scatter.single",
+    "Scene": "scene",
+    "Structures": "annotations.structures",
+    "Landmarks": "annotations.landmarks",
+    "read_landmarks": "volumes.landmark_files",
+    "Tool": "tools.tool",
+    "annotate": "annotations.annotate",
+    "SceneSource": "synthesis.source",
+    "synthesize": "synthesis.writer",
+    "Dataset": "synthesis.reader",
+    "live": "synthesis.live",
     "Simulation": "simulation",
     "naive": "simulation",
     "heuristic": "simulation",
@@ -125,8 +147,10 @@ _HOME = {
 _MODULES = {
     "convert": "geometry.convert",
     "frames": "geometry.frames",
+    "instruments": "tools.instruments",
     "phantoms": "phantoms",
     "processing": "processing",
+    "recipes": "synthesis.recipes",
     "samples": "volumes.samples",
     "viz": "viz",
 }

@@ -26,10 +26,10 @@ def tiers(stage: Stage) -> Outcome:
     camera = stage.views(stage.pelvis)[0]
     images = {}
     for name, simulation in (("naive", naive()), ("heuristic", heuristic())):
-        raw = render(stage.pelvis_ct, camera, simulation)
+        raw = render(stage.patient.ct, camera, simulation)
         images[name] = log_image(raw, flat_field(camera, simulation), floor=1e-30)
     simulation = realistic(_KVP, filtration=_ALUMINUM, scatter=KernelScatter())
-    body = simulation.tissues.composition(stage.pelvis_ct)
+    body = simulation.tissues.composition(stage.patient.ct)
     simulation = automatic_exposure(body, camera, simulation, quanta=_QUANTA)
     raw = render(body, camera, simulation, key=jax.random.key(0))
     logged = log_image(raw, flat_field(camera, simulation), floor=1.0)

@@ -20,6 +20,7 @@ from synthex_jax.cli.demo_fit import (
     image_and_jacobian,
 )
 from synthex_jax.cli.demo_physics import tiers
+from synthex_jax.cli.demo_scenes import data_set, labels, tools
 from synthex_jax.cli.stage import Outcome, Row, Stage
 from synthex_jax.geometry.camera import Camera
 from synthex_jax.geometry.carm import CArm
@@ -235,6 +236,9 @@ def _adjoint_error(stage: Stage) -> float:
 STEPS = (
     Step("radiographs", radiographs),
     Step("naive, heuristic and realistic X-rays", tiers),
+    Step("labels and landmarks", labels),
+    Step("tools in the body", tools),
+    Step("a data set", data_set),
     Step("the geometry", geometry),
     Step("a sweep", sweep),
     Step("derivatives in the pose", derivatives),

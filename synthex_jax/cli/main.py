@@ -8,15 +8,24 @@ from collections.abc import Sequence
 import tyro
 
 from synthex_jax._version import __version__
+from synthex_jax.cli.check import Check
 from synthex_jax.cli.demo import Demo
+from synthex_jax.cli.export import Export
 from synthex_jax.cli.render import Render
+from synthex_jax.cli.synthesize import Synthesize
 
 # As for arguments that cannot be parsed.
 _BAD_INPUT = 2
 # 128 plus the number of the interrupt's signal.
 _INTERRUPTED = 130
 
-_COMMANDS = {"demo": Demo, "render": Render}
+_COMMANDS = {
+    "demo": Demo,
+    "render": Render,
+    "synthesize": Synthesize,
+    "check": Check,
+    "export": Export,
+}
 _DESCRIPTION = (
     f"Radiographs from CT, with gradients (synthex_jax {__version__}). "
     "Ask 'synthex COMMAND --help' for a command's options."
@@ -45,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("synthex: interrupted", file=sys.stderr)
         return _INTERRUPTED
-    except (ValueError, OSError, RuntimeError) as error:
+    except (ValueError, OSError, RuntimeError, MemoryError) as error:
         if command.debug:
             raise
         print(f"synthex: error: {error}", file=sys.stderr)

@@ -14,6 +14,7 @@ from synthex_jax.cli.sources import phantom
 from synthex_jax.files import written_whole
 from synthex_jax.geometry.camera import Camera
 from synthex_jax.geometry.carm import CArm
+from synthex_jax.phantoms.anatomy import Anatomy
 from synthex_jax.typing import Points
 from synthex_jax.volumes.materials import attenuation
 from synthex_jax.volumes.volume import Volume
@@ -45,17 +46,20 @@ class Stage:
     Attributes:
         out: folder.
         size: pixels a side of a radiograph.
+        patient: the pelvis with labels and landmarks.
         pelvis, thorax: attenuation, 1/mm.
-        pelvis_ct: HU.
-        landmarks: (n, 3), world mm, of the pelvis.
     """
 
     out: Path
     size: int
+    patient: Anatomy
     pelvis: Volume
-    pelvis_ct: Volume
     thorax: Volume
-    landmarks: Points
+
+    @property
+    def landmarks(self) -> Points:
+        """(n, 3), world mm, of the pelvis."""
+        return jnp.stack(list(self.patient.landmarks.values()))
 
     @property
     def bodies(self) -> dict[str, Volume]:
@@ -71,10 +75,9 @@ class Stage:
         return cls(
             out=out,
             size=size,
+            patient=pelvis,
             pelvis=attenuation(pelvis.ct, _ENERGY),
-            pelvis_ct=pelvis.ct,
             thorax=attenuation(thorax.ct, _ENERGY),
-            landmarks=jnp.stack(list(pelvis.landmarks.values())),
         )
 
     def carm(self, size: int) -> CArm:

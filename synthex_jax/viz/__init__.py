@@ -6,6 +6,7 @@ itself after ``%matplotlib inline``; ``figure.savefig(path)`` writes it.
 """
 
 from synthex_jax.viz.animation import sweep
+from synthex_jax.viz.annotated import annotated
 from synthex_jax.viz.display import (
     robust_window,
     to_display,
@@ -19,6 +20,7 @@ from synthex_jax.viz.pictures import contact_sheet, radiograph
 
 __all__ = [
     "EdgeLetters",
+    "annotated",
     "contact_sheet",
     "edge_letters",
     "geometry",
