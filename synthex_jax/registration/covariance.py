@@ -1,0 +1,187 @@
+r"""Covariance of a pose: from the noise of the radiograph through the optimum's slope.
+
+At the optimum the similarity S of the rendering m and the radiograph f has no slope in
+the pose. To first order, noise n in f moves the pose by $t = H^{-1} G n$, with
+
+$$ H = -J^T \frac{\partial^2 S}{\partial m^2} J, \quad
+   G = J^T \frac{\partial^2 S}{\partial m \partial f}, $$
+
+and J the image's Jacobian. The noise is what is left of f after the best gain and
+offset of m. Its standard deviation is that of the pixels around, and neighbors are as
+correlated as they are on average, which a detector's blur makes them (kernel weights of
+Newey and West 1987, Econometrica 55).
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.scipy.signal import convolve
+from jaxtyping import Array, Float
+
+from synthex_jax.numerics import at_least, product
+from synthex_jax.registration.problem import (
+    Axes,
+    Cameras,
+    Problem,
+    Twists,
+    metrics,
+    moved,
+    movements,
+    projections,
+    whitening,
+)
+from synthex_jax.registration.similarity import Similarity
+from synthex_jax.typing import Image, Scalar
+
+# Pixels: noise is correlated over less than this; detectors blur over two or three.
+_REACH = 4
+# Pixels along the window in which the noise's standard deviation is taken.
+_WINDOW = 9
+# Least curvature over the largest, both for mm in the image, at which float32 still
+# tells a direction from one that the images do not show.
+_SINGULAR_BELOW = 1e-6
+
+Square = Float[Array, "n n"]
+
+
+class Uncertainty(NamedTuple):
+    """How far off a pose may be by noise; infinite where images do not show it.
+
+    Attributes:
+        similarity: (), mean over the views.
+        covariance: (n, n), of the twists of all bodies about their centers.
+        in_plane: (bodies, views), mm, standard deviation of the body's center along a
+            direction of the detector's plane: the root mean square of the two.
+        depth: (bodies, views), mm, that along the view's principal direction.
+    """
+
+    similarity: Scalar
+    covariance: Square
+    in_plane: Float[Array, "bodies views"]
+    depth: Float[Array, "bodies views"]
+
+
+@partial(jax.jit, static_argnums=0)
+def uncertainty(
+    axes: Axes, similarity: Similarity, problem: Problem, cameras: Cameras
+) -> Uncertainty:
+    """Of the twists at an optimum, by the noise that the radiographs show there."""
+
+    def images_at(twists: Twists) -> tuple[tuple[Image, ...], tuple[Image, ...]]:
+        images = projections(problem, moved(problem, cameras, twists), axes)
+        return images, images
+
+    still = jnp.zeros((len(problem.bodies), 6), problem.fixed[0].dtype)
+    jacobians, images = jax.jacfwd(images_at, has_aux=True)(still)
+    n = still.size
+    total = jnp.zeros(())
+    curvature, meat = jnp.zeros((n, n)), jnp.zeros((n, n))
+    for jacobian, image, fixed, weights in zip(
+        jacobians, images, problem.fixed, problem.weights, strict=True
+    ):
+        columns = jnp.moveaxis(jacobian.reshape(*image.shape, n), -1, 0)
+        h, g = _second_derivatives(similarity, columns, image, fixed, weights)
+        noise = _left_over(image, fixed, weights)
+        total = total + similarity(image, fixed, weights)
+        curvature = curvature + h
+        meat = meat + _noise_through(g, noise, (weights > 0).astype(noise.dtype))
+    white = whitening(metrics(movements(problem, cameras), depth=1.0))
+    covariance = _sandwich(curvature, meat, white)
+    mean = total / len(images)
+    return Uncertainty(mean, covariance, *_spreads(covariance, cameras))
+
+
+def _second_derivatives(
+    similarity: Similarity,
+    columns: Float[Array, "n rows cols"],
+    image: Image,
+    fixed: Image,
+    weights: Image,
+) -> tuple[Square, Float[Array, "n rows cols"]]:
+    """-J^T S_mm J, and the images J^T S_mf."""
+
+    def along(column: Image) -> tuple[Image, Image]:
+        def slope(m: Image, f: Image) -> Scalar:
+            return jax.jvp(lambda x: similarity(x, f, weights), (m,), (column,))[1]
+
+        return jax.grad(slope, argnums=(0, 1))(image, fixed)
+
+    by_image, by_fixed = jax.lax.map(along, columns)
+    n = len(columns)
+    h = -product(columns.reshape(n, -1), by_image.reshape(n, -1).T)
+    return (h + h.T) / 2, by_fixed
+
+
+def _left_over(image: Image, fixed: Image, weights: Image) -> Image:
+    """The radiograph less the best gain and offset of the rendering."""
+    total = jnp.sum(weights)
+    x = image - jnp.sum(weights * image) / total
+    y = fixed - jnp.sum(weights * fixed) / total
+    square = jnp.sum(weights * x * x)
+    flat = square == 0
+    gain = jnp.sum(weights * x * y) / jnp.where(flat, 1, square)
+    return y - jnp.where(flat, 0, gain) * x
+
+
+def _noise_through(
+    slopes: Float[Array, "n rows cols"], noise: Image, seen: Image
+) -> Square:
+    """Covariance of the sums of slopes times noise; seen is 0 where it is unknown."""
+    window = jnp.ones((_WINDOW, _WINDOW), noise.dtype)
+    around = partial(convolve, in2=window, mode="same")
+    variance = around(seen * noise**2) / at_least(around(seen), 1.0)
+    silent = variance == 0
+    deviation = jnp.where(silent, 0, jnp.sqrt(jnp.where(silent, 1, variance)))
+    kernel = _correlation(seen * noise / jnp.where(silent, 1, deviation))
+    scaled = slopes * deviation
+    blurred = jax.vmap(lambda image: convolve(image, kernel, mode="same"))(scaled)
+    n = len(slopes)
+    found = product(scaled.reshape(n, -1), blurred.reshape(n, -1).T)
+    return (found + found.T) / 2
+
+
+def _correlation(noise: Image) -> Float[Array, "lags lags"]:
+    """Of pixels so far apart, falling to 0 at the reach; 1 in the middle."""
+    rows, cols = noise.shape
+    spectrum = jnp.fft.rfft2(noise, (2 * rows, 2 * cols))
+    products = jnp.fft.irfft2(jnp.abs(spectrum) ** 2, (2 * rows, 2 * cols))
+    lags = np.arange(1 - _REACH, _REACH)
+    taper = 1 - np.abs(lags) / _REACH
+    near = products[lags[:, None], lags] * np.outer(taper, taper)
+    power = products[0, 0]
+    return (near / jnp.where(power > 0, power, 1)).astype(noise.dtype)
+
+
+def _sandwich(curvature: Square, meat: Square, white: Square) -> Square:
+    """H^-1 S H^-1, infinite unless H is positive definite."""
+    inner = product(white.T, product(curvature, white))
+    values, vectors = jnp.linalg.eigh(inner)
+    shown = values[0] > _SINGULAR_BELOW * jnp.abs(values[-1])
+    inverse = product(vectors / jnp.where(shown, values, 1), vectors.T)
+    inverse = product(white, product(inverse, white.T))
+    covariance = product(inverse, product(meat, inverse))
+    unknown = jnp.diag(jnp.full(len(meat), jnp.inf, meat.dtype))
+    return jnp.where(shown, (covariance + covariance.T) / 2, unknown)
+
+
+def _spreads(
+    covariance: Square, cameras: Cameras
+) -> tuple[Float[Array, "bodies views"], Float[Array, "bodies views"]]:
+    in_plane, depth = [], []
+    for body, views in enumerate(cameras):
+        shift = covariance[6 * body + 3 : 6 * body + 6, 6 * body + 3 : 6 * body + 6]
+        known = jnp.all(jnp.isfinite(shift))
+        shift = jnp.where(known, shift, 0)
+        # Rows: along columns, along rows, along depth.
+        frames = jnp.stack([c.world_from_camera.rotation.T for c in views])
+        variances = jnp.einsum("vij,jk,vik->vi", frames, shift, frames)
+        across = jnp.sqrt(jnp.mean(jnp.abs(variances[:, :2]), axis=1))
+        along = jnp.sqrt(jnp.abs(variances[:, 2]))
+        in_plane.append(jnp.where(known, across, jnp.inf))
+        depth.append(jnp.where(known, along, jnp.inf))
+    return jnp.stack(in_plane), jnp.stack(depth)
