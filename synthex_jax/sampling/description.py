@@ -24,17 +24,18 @@ class Describable:
         same from the same key if their descriptions are equal. The fields must be
         concrete: call it outside of ``jit``.
         """
-        return _described(self)
+        return described(self)
 
 
-def _described(value: Any) -> Any:
+def described(value: Any) -> Any:
+    """A noun, or a structure of nouns, arrays and numbers, in JSON's types."""
     if is_dataclass(value) and not isinstance(value, type):
-        named = {f.name: _described(getattr(value, f.name)) for f in fields(value)}
+        named = {f.name: described(getattr(value, f.name)) for f in fields(value)}
         return {"kind": type(value).__name__, **named}
     if isinstance(value, dict):
-        return {name: _described(member) for name, member in value.items()}
+        return {name: described(member) for name, member in value.items()}
     if isinstance(value, (tuple, list)):
-        return [_described(member) for member in value]
+        return [described(member) for member in value]
     if isinstance(value, (jax.Array, np.ndarray, np.generic)):
         return _listed(np.asarray(value))
     return value

@@ -168,11 +168,40 @@ def make_example(
         t.sample(k, camera, anchor) for t, k in zip(recipe.tools, keys, strict=True)
     ]
     scene = scene.with_tools(*scene.tools, *placed)
+    shown = labelled_view(
+        for_noise,
+        scene,
+        camera,
+        recipe.simulation,
+        quanta=recipe.quanta,
+        intensities=recipe.intensities,
+    )
+    return {**shown, "accepted": draw.accepted}
+
+
+def labelled_view(
+    key: PRNGKey,
+    scene: Scene,
+    camera: Camera,
+    simulation: Simulation,
+    *,
+    quanta: Scalar | None,
+    intensities: Intensities,
+) -> dict[str, Shaped[Array, "..."]]:
+    """The fields of an example but ``accepted``, for a camera that is known.
+
+    Args:
+        key: for the noise.
+        scene: with substances (``Scene.prepared``) where many views follow.
+        camera: the view.
+        simulation: of the image.
+        quanta: (), a pixel behind the body under automatic exposure; None for no noise.
+        intensities: what image is kept.
+    """
     return {
-        "image": _image(for_noise, scene, camera, recipe),
+        "image": _image(key, scene, camera, simulation, quanta, intensities),
         **annotate(scene, camera).fields(),
         **_camera_fields(camera),
-        "accepted": draw.accepted,
     }
 
 
@@ -190,17 +219,21 @@ def _score(scene: Scene, recipe: Recipe) -> Callable[[Camera], Array]:
 
 
 def _image(
-    key: PRNGKey, scene: Scene, camera: Camera, recipe: Recipe
+    key: PRNGKey,
+    scene: Scene,
+    camera: Camera,
+    simulation: Simulation,
+    quanta: Scalar | None,
+    intensities: Intensities,
 ) -> Shaped[Array, "rows cols"]:
-    simulation = recipe.simulation
     scene = scene.prepared(simulation.tissues)
-    if recipe.quanta is None:
+    if quanta is None:
         raw = render(scene, camera, simulation)
     else:
-        raw, simulation = exposed(key, scene, camera, simulation, quanta=recipe.quanta)
+        raw, simulation = exposed(key, scene, camera, simulation, quanta=quanta)
     counts = simulation.detector.bits is not None
     floor = _LEAST_UNIT if counts else _LEAST_TRANSMISSION
-    return recipe.intensities.image(raw, flat_field(camera, simulation), floor)
+    return intensities.image(raw, flat_field(camera, simulation), floor)
 
 
 def _camera_fields(camera: Camera) -> dict[str, Shaped[Array, "..."]]:

@@ -88,9 +88,8 @@ def test_edges_are_sharp_and_where_they_belong(symbol, edge, jump):
     assert 0.9 * jump < photo[1] / photo[0] < 1.1 * jump
     assert above > 3.5 * below
     assert above > further  # and falling again at once
-    with jax.enable_x64(True):
-        on = tables.mass_attenuation(symbol, edge)
-        np.testing.assert_allclose(on, above, rtol=1e-3)  # the edge counts as above
+    on = tables.mass_attenuation(symbol, edge)
+    np.testing.assert_allclose(on, above, rtol=1e-3)  # the edge counts as above
 
 
 def test_processes_add_up_and_elements_mix():

@@ -46,7 +46,7 @@ def test_moments_equal_plain_autodiff(x64, rng, views, view):
     volume = random_volume(rng)
     camera = small_camera(volume, views[view], shape=(10, 12))
     axis = principal_axis(volume, camera)
-    lines, _ = joseph._lines(axis, volume, camera, False)
+    lines, _ = joseph.lines_along(axis, volume, camera, False)
     keys = jax.random.split(jax.random.key(0), 6)
     names = ("y0", "my", "x0", "mx", "low", "high")
     tangent = {
