@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from synthex_jax.checks import require
+
+# What ``written_whole`` names a file that is not finished.
+_TEMPORARY = re.compile(r"\.[0-9a-f]{8}-.+")
 
 
 @contextmanager
@@ -44,6 +48,11 @@ def written_whole(path: str | Path) -> Iterator[Path]:
         os.replace(temporary, final)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def is_temporary(name: str) -> bool:
+    """Whether a file's name is that of one ``written_whole`` had not finished."""
+    return _TEMPORARY.fullmatch(name) is not None
 
 
 def existing(path: str | Path, what: str) -> Path:

@@ -10,7 +10,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.scipy.ndimage import map_coordinates
 from jaxtyping import Array, Float, Num
 
 from synthex_jax.checks import (
@@ -38,6 +37,7 @@ from synthex_jax.typing import (
     Vector3,
 )
 from synthex_jax.volumes.calibration import as_floating
+from synthex_jax.volumes.grids import sampled
 from synthex_jax.volumes.volume import Volume
 
 PAPER_CHEST_SHEAR = (0.0, math.pi / 6, 0.0)
@@ -308,19 +308,8 @@ def _deformed(
     def plane(i: Scalar) -> Num[Array, "..."]:
         index = jnp.stack([jnp.full_like(j, i), j, k], axis=-1)
         origin = deformation.undo(transform_points(volume.affine, index))
-        at = jnp.moveaxis(transform_points(inverse, origin), -1, 0)
-        inside = jnp.ones((ny, nz), dtype=bool)
-        for coordinate, size in zip(at, (nx, ny, nz), strict=True):
-            inside &= (coordinate >= -0.5) & (coordinate <= size - 0.5)
-        sample = partial(
-            map_coordinates, coordinates=list(at), order=order, mode="nearest"
-        )
-        if volume.data.ndim == 4:
-            values = jax.vmap(sample, in_axes=-1, out_axes=-1)(volume.data)
-            inside = inside[..., None]
-        else:
-            values = sample(volume.data)
-        return jnp.where(inside, values, fill).astype(volume.data.dtype)
+        at = tuple(jnp.moveaxis(transform_points(inverse, origin), -1, 0))
+        return sampled(volume.data, at, order, fill)
 
     planes = lax.map(plane, jnp.arange(nx, dtype=dtype))
     return replace(volume, data=planes)

@@ -81,6 +81,7 @@ class Synthesize:
         console = Console(stderr=True)
         with console.status("reading the specimens") as status:
             specimens = self._specimens(status.update)
+        recipe = _anchored(recipe, specimens)
         report = self._written(console, recipe, specimens, part)
         shape = f"{recipe.carm.shape[0]} x {recipe.carm.shape[1]}"
         if report.made:
@@ -214,6 +215,20 @@ class Synthesize:
         from synthex_jax.synthesis.reader import Dataset
 
         return write_preview(Dataset.open(self.out), self.out / "preview.png")
+
+
+def _anchored(recipe: Recipe, specimens: Specimens) -> Recipe:
+    """The recipe, about the middle of CTs that lack the landmarks it is about."""
+    from dataclasses import replace
+
+    names = [s.landmarks.names if s.landmarks else () for s in specimens.values()]
+    if all(set(recipe.anchor) <= set(found) for found in names):
+        return recipe
+    print(
+        f"views are about the middle of the CTs, since not all have the landmarks "
+        f"{', '.join(recipe.anchor)}"
+    )
+    return replace(recipe, anchor=())
 
 
 def _duration(seconds: float) -> str:

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from pathlib import Path
 
 from synthex_jax.checks import require
-from synthex_jax.files import written_whole
+from synthex_jax.files import is_temporary, written_whole
 from synthex_jax.synthesis.layout import HEADER, RECORDS, Layout
-
-# As files.written_whole names what it has not finished.
-_TEMPORARY = re.compile(r"\.[0-9a-f]{8}-.+")
 
 
 def prepared(out: str | Path, layout: Layout) -> Path:
@@ -61,11 +57,6 @@ def holds(path: Path, metadata: object) -> bool:
         return json.loads(path.read_bytes()) == metadata
     except (OSError, ValueError):
         return False
-
-
-def is_temporary(name: str) -> bool:
-    """Whether a file is what an interrupted process had not finished."""
-    return _TEMPORARY.fullmatch(name) is not None
 
 
 def sweep(folder: Path, layout: Layout) -> None:

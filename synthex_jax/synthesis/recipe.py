@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -54,8 +54,8 @@ class Recipe(Describable):
         tools: that are put into the scene.
         shear: radians, of the body about its center, three angles of their own, see
             ``augment.anatomy.Deformation``; None for bodies as they are.
-        anchor: the landmark that views and tools are placed about, static; None for
-            the middle of the body.
+        anchor: landmarks whose middle views and tools are placed about, static; none
+            for the middle of the body.
         least_visible: landmarks of the body that an accepted view shows, static.
         intensities: what image is kept, static.
     """
@@ -67,7 +67,7 @@ class Recipe(Describable):
     quanta: Scalar | None
     tools: tuple[ToolSampler, ...]
     shear: Distribution | None
-    anchor: str | None = field(metadata={"static": True})
+    anchor: tuple[str, ...] = field(metadata={"static": True})
     least_visible: int = field(metadata={"static": True})
     intensities: Intensities = field(metadata={"static": True})
 
@@ -82,7 +82,7 @@ class Recipe(Describable):
         quanta: ArrayLike | None = None,
         tools: tuple[ToolSampler, ...] = (),
         shear: Distribution | ArrayLike | None = None,
-        anchor: str | None = None,
+        anchor: Sequence[str] = (),
         least_visible: int = 0,
         intensities: Intensities = Attenuation(),
     ) -> Recipe:
@@ -106,7 +106,7 @@ class Recipe(Describable):
             quanta,
             tuple(tools),
             None if shear is None else as_distribution("shear", shear),
-            anchor,
+            tuple(anchor),
             least_visible,
             intensities,
         )
@@ -126,12 +126,12 @@ class Recipe(Describable):
             ValueError: for a landmark that it does not have.
         """
         names = () if scene.landmarks is None else scene.landmarks.names
-        if self.anchor is not None:
-            require(
-                self.anchor in names,
-                f"the landmarks of {name} must hold {self.anchor!r}, which views and "
-                f"tools are placed about, got {', '.join(names) or 'none'}",
-            )
+        require(
+            set(self.anchor) <= set(names),
+            f"the landmarks of {name} must hold {', '.join(self.anchor)}, which views "
+            f"and tools are placed about, got {', '.join(names) or 'none'}; anchor=() "
+            "takes the middle of the body",
+        )
         require(
             self.least_visible <= len(names),
             f"least_visible must be at most the {len(names)} landmarks of {name}, got "
@@ -206,9 +206,9 @@ def labelled_view(
 
 
 def _anchor(scene: Scene, recipe: Recipe) -> Vector3:
-    if recipe.anchor is None or scene.landmarks is None:
+    if scene.landmarks is None or not recipe.anchor:
         return scene.center
-    return scene.landmarks[recipe.anchor]
+    return jnp.mean(scene.landmarks.select(recipe.anchor).points, axis=0)
 
 
 def _score(scene: Scene, recipe: Recipe) -> Callable[[Camera], Array]:

@@ -39,6 +39,7 @@ def hip(
     simulation: Simulation | None = None,
     quanta: ArrayLike | None = _QUANTA,
     size: int = 360,
+    anchor: Sequence[str] = ("FH-l", "FH-r"),
     least_visible: int = 1,
     intensities: Intensities = Attenuation(),
 ) -> Recipe:
@@ -52,6 +53,9 @@ def hip(
         simulation: by default realistic with kernel scatter.
         quanta: a pixel behind the body, which set the noise; None for no noise.
         size: pixels a side.
+        anchor: landmarks whose middle views are about: the femoral heads, wherever a CT
+            ends; none for the middle of the body. (The paper turns the CT about a
+            point that it does not name.)
         least_visible: landmarks that every image shows. (The paper does not say
             whether it kept empty images.)
         intensities: what image is kept.
@@ -65,6 +69,7 @@ def hip(
         views=named.hip_views() if views is None else views,
         simulation=_realistic() if simulation is None else simulation,
         quanta=quanta,
+        anchor=anchor,
         least_visible=least_visible,
         intensities=intensities,
     )
@@ -77,7 +82,7 @@ def tool(
     simulation: Simulation | None = None,
     quanta: ArrayLike | None = _QUANTA,
     size: int = 480,
-    anchor: str | None = "FH-l",
+    anchor: Sequence[str] = ("FH-l",),
     intensities: Intensities = Attenuation(),
 ) -> Recipe:
     """Tool images: a continuum manipulator before the anatomy of a hip.
@@ -90,7 +95,7 @@ def tool(
         simulation: by default realistic with kernel scatter.
         quanta: a pixel behind the body, which set the noise; None for no noise.
         size: pixels a side, 480 in the paper.
-        anchor: the landmark about which the tool and the view are placed; None for the
+        anchor: landmarks about whose middle tool and view are placed; none for the
             middle of the body. (The paper does not say; the device was made for the
             femoral head.)
         intensities: what image is kept.

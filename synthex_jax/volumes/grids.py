@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy.ndimage import map_coordinates
-from jaxtyping import Array, Num
+from jaxtyping import Array, Float, Num
 
 from synthex_jax.checks import require, require_positive
 from synthex_jax.typing import ArrayLike, Matrix4, Scalar, Shape3, Voxels
@@ -223,18 +223,32 @@ def _sampled(
     def plane(i: Scalar) -> Num[Array, "..."]:
         # Sums, not a product of matrices, which accelerators round to ten bits.
         at = [m[0] * i + m[1] * j + m[2] * k + m[3] for m in old_from_new[:3]]
-        inside = jnp.ones((ny, nz), dtype=bool)
-        for coordinate, size in zip(at, data.shape, strict=False):
-            inside &= (coordinate >= -0.5) & (coordinate <= size - 0.5)
-        sample = partial(map_coordinates, coordinates=at, order=order, mode="nearest")
-        if data.ndim == 4:
-            values = jax.vmap(sample, in_axes=-1, out_axes=-1)(data)
-            inside = inside[..., None]
-        else:
-            values = sample(data)
-        return jnp.where(inside, values, fill).astype(data.dtype)
+        return sampled(data, at, order, fill)
 
     return jax.lax.map(plane, jnp.arange(shape[0], dtype=old_from_new.dtype))
+
+
+def sampled(
+    data: Voxels, at: Sequence[Float[Array, "*points"]], order: int, fill: Array
+) -> Num[Array, "..."]:
+    """A volume's samples at voxel coordinates, of the volume's own dtype.
+
+    Args:
+        data: (nx, ny, nz), with or without channels.
+        at: x, y and z, each of one shape.
+        order: 1 for linear interpolation, 0 for the nearest sample.
+        fill: beyond the outer faces of the outermost voxels.
+    """
+    inside = jnp.ones(at[0].shape, dtype=bool)
+    for coordinate, size in zip(at, data.shape, strict=False):
+        inside &= (coordinate >= -0.5) & (coordinate <= size - 0.5)
+    sample = partial(map_coordinates, coordinates=list(at), order=order, mode="nearest")
+    if data.ndim == 4:
+        values = jax.vmap(sample, in_axes=-1, out_axes=-1)(data)
+        inside = inside[..., None]
+    else:
+        values = sample(data)
+    return jnp.where(inside, values, fill).astype(data.dtype)
 
 
 def _in_blocks(mask: np.ndarray, block: np.ndarray) -> np.ndarray:

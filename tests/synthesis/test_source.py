@@ -57,7 +57,7 @@ def scene(density=0.0):
 def source():
     tools = (PlacedTool(BALL, CameraFacing.create(shift=(5.0, -5.0, 0.0))),)
     specimens = {"one": scene(), "two": scene(100.0)}
-    return SceneSource.create(recipe(tools=tools, anchor="top"), specimens)
+    return SceneSource.create(recipe(tools=tools, anchor=["top"]), specimens)
 
 
 def test_fields_and_names(source):
@@ -171,8 +171,8 @@ def test_intensities(kept, dtype):
 def test_unfit_specimens_are_refused():
     with pytest.raises(ValueError, match="at least one scene"):
         SceneSource.create(recipe(), {})
-    with pytest.raises(ValueError, match=r"landmarks of one must hold 'hip'.*top"):
-        SceneSource.create(recipe(anchor="hip"), {"one": scene()})
+    with pytest.raises(ValueError, match=r"of one must hold hip,.*top, low; anchor"):
+        SceneSource.create(recipe(anchor=["hip"]), {"one": scene()})
     with pytest.raises(ValueError, match="at most the 2 landmarks of one, got 3"):
         SceneSource.create(recipe(least_visible=3), {"one": scene()})
     other = dataclasses.replace(scene(), landmarks=None)

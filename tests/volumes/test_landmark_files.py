@@ -25,7 +25,7 @@ vtkMRMLMarkupsFiducialNode_0,{0},{1},{2},0,0,0,1,1,1,0,FH-l,,vtkMRMLScalarVolume
 vtkMRMLMarkupsFiducialNode_1,{3},{4},{5},0,0,0,1,1,1,0,ASIS-r,"a, b",
 """
 SLICER_3 = """\
-# Fiducial List file /tmp/points.fcsv
+# Fiducial List file points.fcsv
 # version = 2
 # numPoints = 2
 # columns = label,x,y,z,sel,vis
