@@ -47,6 +47,32 @@ if TYPE_CHECKING:
     from synthex_jax.processing import log_image as log_image
     from synthex_jax.projectors.joseph import Joseph as Joseph
     from synthex_jax.projectors.siddon import Siddon as Siddon
+    from synthex_jax.radiographs.reader import read_radiograph as read_radiograph
+    from synthex_jax.registration.correlation_ratio import (
+        GradientCorrelationRatio as GradientCorrelationRatio,
+    )
+    from synthex_jax.registration.first_order import Adam as Adam
+    from synthex_jax.registration.gradients import GradientNCC as GradientNCC
+    from synthex_jax.registration.gradients import (
+        GradientOrientation as GradientOrientation,
+    )
+    from synthex_jax.registration.information import (
+        MutualInformation as MutualInformation,
+    )
+    from synthex_jax.registration.levenberg_marquardt import (
+        LevenbergMarquardt as LevenbergMarquardt,
+    )
+    from synthex_jax.registration.patches import MultiscaleNCC as MultiscaleNCC
+    from synthex_jax.registration.patches import PatchNCC as PatchNCC
+    from synthex_jax.registration.pnp import (
+        pose_from_landmarks as pose_from_landmarks,
+    )
+    from synthex_jax.registration.register import register as register
+    from synthex_jax.registration.register import register_bodies as register_bodies
+    from synthex_jax.registration.register import register_views as register_views
+    from synthex_jax.registration.search import Search as Search
+    from synthex_jax.registration.similarity import NCC as NCC
+    from synthex_jax.registration.similarity import SSD as SSD
     from synthex_jax.rendering import flat_field as flat_field
     from synthex_jax.rendering import line_integrals as line_integrals
     from synthex_jax.rendering import render as render
@@ -133,6 +159,22 @@ _HOME = {
     "synthesize": "synthesis.writer",
     "Dataset": "synthesis.reader",
     "live": "synthesis.live",
+    "read_radiograph": "radiographs.reader",
+    "register": "registration.register",
+    "register_views": "registration.register",
+    "register_bodies": "registration.register",
+    "Search": "registration.search",
+    "LevenbergMarquardt": "registration.levenberg_marquardt",
+    "Adam": "registration.first_order",
+    "pose_from_landmarks": "registration.pnp",
+    "GradientCorrelationRatio": "registration.correlation_ratio",
+    "GradientNCC": "registration.gradients",
+    "GradientOrientation": "registration.gradients",
+    "NCC": "registration.similarity",
+    "SSD": "registration.similarity",
+    "PatchNCC": "registration.patches",
+    "MultiscaleNCC": "registration.patches",
+    "MutualInformation": "registration.information",
     "Simulation": "simulation",
     "naive": "simulation",
     "heuristic": "simulation",

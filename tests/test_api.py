@@ -14,8 +14,8 @@ import synthex_jax as sx
 
 PUBLIC = sorted(set(sx.__all__) - {"__version__"})
 
-# What lives on the host: folders and what fills them.
-HOST = {"Dataset", "SceneSource"}
+# What lives on the host: folders and what fills them, and the settings of optimizers.
+HOST = {"Dataset", "SceneSource", "Search", "LevenbergMarquardt", "Adam"}
 
 
 @pytest.mark.parametrize("name", PUBLIC)
@@ -86,6 +86,14 @@ def nouns() -> dict[str, object]:
         "Scene": sx.Scene.create(
             volume, landmarks={"tip": (1.0, 2.0, 3.0)}, tools=[sx.instruments.k_wire()]
         ),
+        "NCC": sx.NCC(),
+        "SSD": sx.SSD(),
+        "PatchNCC": sx.PatchNCC.create(),
+        "MultiscaleNCC": sx.MultiscaleNCC.create(),
+        "GradientNCC": sx.GradientNCC(),
+        "GradientOrientation": sx.GradientOrientation.create(),
+        "GradientCorrelationRatio": sx.GradientCorrelationRatio(),
+        "MutualInformation": sx.MutualInformation(),
     }
 
 

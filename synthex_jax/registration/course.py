@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, PyTree
 
 from synthex_jax.nouns import noun
-from synthex_jax.registration.problem import Axes, Cameras, Problem
+from synthex_jax.registration.problem import Problem
 from synthex_jax.registration.similarity import Similarity
 from synthex_jax.typing import Scalar
 
@@ -22,33 +23,29 @@ class Trace:
 
     Attributes:
         costs: (n,), dissimilarity after each iteration.
-        movements: (n,), mm that the body would move by the next step.
-        poses: (n, bodies, 4, 4), world from camera of the first view of each body.
+        movements: (n,), mm that things would move by the next step.
+        states: as the problem's, with n first.
     """
 
     costs: Float[Array, "n"]
     movements: Float[Array, "n"]
-    poses: Float[Array, "n bodies 4 4"]
+    states: PyTree
 
     @classmethod
-    def empty(cls, n: int, cameras: Cameras, dtype: DTypeLike) -> Trace:
+    def empty(cls, n: int, state: PyTree, dtype: DTypeLike) -> Trace:
         """For n iterations."""
-        bodies = len(cameras)
-        return cls(
-            jnp.zeros(n, dtype),
-            jnp.zeros(n, dtype),
-            jnp.zeros((n, bodies, 4, 4), dtype),
-        )
+        none = lambda leaf: jnp.zeros((n, *jnp.shape(leaf)), jnp.result_type(leaf))
+        zeros = jnp.zeros(n, dtype)
+        return cls(zeros, zeros, jax.tree.map(none, state))
 
     def noted(
-        self, i: Int[Array, ""], cost: Scalar, movement: Scalar, cameras: Cameras
+        self, i: Int[Array, ""], cost: Scalar, movement: Scalar, state: PyTree
     ) -> Trace:
         """With iteration i filled in."""
-        poses = jnp.stack([views[0].world_from_camera.matrix for views in cameras])
         return Trace(
             self.costs.at[i].set(cost),
             self.movements.at[i].set(movement),
-            self.poses.at[i].set(poses.astype(self.poses.dtype)),
+            jax.tree.map(lambda all_, one: all_.at[i].set(one), self.states, state),
         )
 
 
@@ -58,14 +55,14 @@ class Course:
     """The way of one optimization, and where it ended.
 
     Attributes:
-        cameras: the best pose.
+        state: the best.
         status: (), a ``Status``.
         iterations: (), how many were taken.
-        cost: (), dissimilarity of the best pose, infinite where nothing is seen.
+        cost: (), dissimilarity of the best state, infinite where nothing is seen.
         trace: the way.
     """
 
-    cameras: Cameras
+    state: PyTree
     status: Int[Array, ""]
     iterations: Int[Array, ""]
     cost: Scalar
@@ -80,10 +77,9 @@ class Optimizer(Protocol):
         self,
         similarity: Similarity,
         problem: Problem,
-        cameras: Cameras,
+        state: PyTree,
         *,
-        axes: Axes,
         tolerance: float,
     ) -> Course:
-        """From a pose to a better one nearby, at one resolution."""
+        """From a state to a better one nearby, at one resolution."""
         ...

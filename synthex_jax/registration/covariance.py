@@ -21,18 +21,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy.signal import convolve
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PyTree
 
 from synthex_jax.numerics import at_least, product
 from synthex_jax.registration.problem import (
-    Axes,
-    Cameras,
     Problem,
-    Twists,
+    Step,
     metrics,
-    moved,
     movements,
-    projections,
+    no_step,
     whitening,
 )
 from synthex_jax.registration.similarity import Similarity
@@ -50,50 +47,47 @@ Square = Float[Array, "n n"]
 
 
 class Uncertainty(NamedTuple):
-    """How far off a pose may be by noise; infinite where images do not show it.
+    """How far off a state may be by noise; infinite where images do not show it.
 
     Attributes:
         similarity: (), mean over the views.
-        covariance: (n, n), of the twists of all bodies about their centers.
-        in_plane: (bodies, views), mm, standard deviation of the body's center along a
+        covariance: (n, n), of the unknowns.
+        in_plane: (things, views), mm, standard deviation of a thing's center along a
             direction of the detector's plane: the root mean square of the two.
-        depth: (bodies, views), mm, that along the view's principal direction.
+        depth: (things, views), mm, that along the view's principal direction.
     """
 
     similarity: Scalar
     covariance: Square
-    in_plane: Float[Array, "bodies views"]
-    depth: Float[Array, "bodies views"]
+    in_plane: Float[Array, "things views"]
+    depth: Float[Array, "things views"]
 
 
-@partial(jax.jit, static_argnums=0)
-def uncertainty(
-    axes: Axes, similarity: Similarity, problem: Problem, cameras: Cameras
-) -> Uncertainty:
-    """Of the twists at an optimum, by the noise that the radiographs show there."""
+@jax.jit
+def uncertainty(similarity: Similarity, problem: Problem, state: PyTree) -> Uncertainty:
+    """Of the unknowns at an optimum, by the noise that the radiographs show there."""
 
-    def images_at(twists: Twists) -> tuple[tuple[Image, ...], tuple[Image, ...]]:
-        images = projections(problem, moved(problem, cameras, twists), axes)
+    def images_at(step: Step) -> tuple[tuple[Image, ...], tuple[Image, ...]]:
+        images = problem.images(problem.moved(state, step))
         return images, images
 
-    still = jnp.zeros((len(problem.bodies), 6), problem.fixed[0].dtype)
-    jacobians, images = jax.jacfwd(images_at, has_aux=True)(still)
-    n = still.size
+    jacobians, images = jax.jacfwd(images_at, has_aux=True)(no_step(problem))
+    n = problem.size
     total = jnp.zeros(())
     curvature, meat = jnp.zeros((n, n)), jnp.zeros((n, n))
     for jacobian, image, fixed, weights in zip(
         jacobians, images, problem.fixed, problem.weights, strict=True
     ):
-        columns = jnp.moveaxis(jacobian.reshape(*image.shape, n), -1, 0)
+        columns = jnp.moveaxis(jacobian, -1, 0)
         h, g = _second_derivatives(similarity, columns, image, fixed, weights)
         noise = _left_over(image, fixed, weights)
         total = total + similarity(image, fixed, weights)
         curvature = curvature + h
         meat = meat + _noise_through(g, noise, (weights > 0).astype(noise.dtype))
-    white = whitening(metrics(movements(problem, cameras), depth=1.0))
+    white = whitening(metrics(movements(problem, state), depth=1.0))
     covariance = _sandwich(curvature, meat, white)
     mean = total / len(images)
-    return Uncertainty(mean, covariance, *_spreads(covariance, cameras))
+    return Uncertainty(mean, covariance, *_spreads(covariance, problem, state))
 
 
 def _second_derivatives(
@@ -170,18 +164,14 @@ def _sandwich(curvature: Square, meat: Square, white: Square) -> Square:
 
 
 def _spreads(
-    covariance: Square, cameras: Cameras
-) -> tuple[Float[Array, "bodies views"], Float[Array, "bodies views"]]:
-    in_plane, depth = [], []
-    for body, views in enumerate(cameras):
-        shift = covariance[6 * body + 3 : 6 * body + 6, 6 * body + 3 : 6 * body + 6]
-        known = jnp.all(jnp.isfinite(shift))
-        shift = jnp.where(known, shift, 0)
-        # Rows: along columns, along rows, along depth.
-        frames = jnp.stack([c.world_from_camera.rotation.T for c in views])
-        variances = jnp.einsum("vij,jk,vik->vi", frames, shift, frames)
-        across = jnp.sqrt(jnp.mean(jnp.abs(variances[:, :2]), axis=1))
-        along = jnp.sqrt(jnp.abs(variances[:, 2]))
-        in_plane.append(jnp.where(known, across, jnp.inf))
-        depth.append(jnp.where(known, along, jnp.inf))
-    return jnp.stack(in_plane), jnp.stack(depth)
+    covariance: Square, problem: Problem, state: PyTree
+) -> tuple[Float[Array, "things views"], Float[Array, "things views"]]:
+    centers = lambda step: problem.centers(problem.moved(state, step))
+    slopes = jax.jacfwd(centers)(no_step(problem))
+    known = jnp.all(jnp.isfinite(covariance))
+    finite = jnp.where(known, covariance, 0)
+    variances = jnp.einsum("tvij,jk,tvik->tvi", slopes, finite, slopes)
+    deviations = jnp.sqrt(jnp.abs(variances))
+    across = jnp.sqrt(jnp.mean(deviations[..., :2] ** 2, axis=-1))
+    along = deviations[..., 2]
+    return jnp.where(known, across, jnp.inf), jnp.where(known, along, jnp.inf)

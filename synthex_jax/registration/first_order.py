@@ -9,22 +9,19 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Bool, Float, PyTree
+from jaxtyping import Array, Bool, PyTree
 
 from synthex_jax.checks import require
 from synthex_jax.numerics import product
 from synthex_jax.registration.course import Course, Trace
 from synthex_jax.registration.problem import (
-    Axes,
-    Cameras,
     Problem,
-    Twists,
+    Step,
     length,
     metrics,
-    moved,
     movements,
+    no_step,
     overlaps,
-    projections,
     whitening,
 )
 from synthex_jax.registration.similarity import Similarity
@@ -39,9 +36,9 @@ _DEPTH_SHARE = 0.05
 
 @dataclass(frozen=True)
 class Adam:
-    """Kingma and Ba's (2015) method, on twists measured in mm in the image.
+    """Kingma and Ba's (2015) method, on steps measured in mm in the image.
 
-    Steps are taken from the present pose and shorten exponentially. The best pose on
+    Steps are taken from the present state and shorten exponentially. The best state on
     the way is the result.
 
     Attributes:
@@ -67,18 +64,17 @@ class Adam:
         self,
         similarity: Similarity,
         problem: Problem,
-        cameras: Cameras,
+        state: PyTree,
         *,
-        axes: Axes,
         tolerance: float,
     ) -> Course:
-        """From a pose to a better one nearby; see ``Course``."""
-        return _improved(axes, self, similarity, problem, cameras, tolerance)
+        """From a state to a better one nearby; see ``Course``."""
+        return _improved(self, similarity, problem, state, tolerance)
 
 
 class _State(NamedTuple):
-    cameras: Cameras
-    best: Cameras
+    present: PyTree
+    best: PyTree
     cost: Scalar
     memory: PyTree
     movement: Scalar
@@ -86,13 +82,12 @@ class _State(NamedTuple):
     trace: Trace
 
 
-@partial(jax.jit, static_argnums=(0, 1))
+@partial(jax.jit, static_argnums=0)
 def _improved(
-    axes: Axes,
     settings: Adam,
     similarity: Similarity,
     problem: Problem,
-    cameras: Cameras,
+    start: PyTree,
     tolerance: Scalar | float,
 ) -> Course:
     import optax
@@ -101,10 +96,8 @@ def _improved(
     adam = optax.adam(optax.exponential_decay(settings.rate, n, _LAST_RATE))
     dtype = problem.fixed[0].dtype
 
-    def dissimilarity(
-        twists: Twists, cameras: Cameras
-    ) -> tuple[Scalar, tuple[Image, ...]]:
-        images = projections(problem, moved(problem, cameras, twists), axes)
+    def dissimilarity(step: Step, state: PyTree) -> tuple[Scalar, tuple[Image, ...]]:
+        images = problem.images(problem.moved(state, step))
         values = [
             similarity(*triple)
             for triple in zip(images, problem.fixed, problem.weights, strict=True)
@@ -112,50 +105,45 @@ def _improved(
         return -sum(values[1:], start=values[0]), images
 
     def advanced(state: _State) -> _State:
-        still = jnp.zeros((len(problem.bodies), 6), dtype)
         (cost, images), slope = jax.value_and_grad(dissimilarity, has_aux=True)(
-            still, state.cameras
+            no_step(problem), state.present
         )
         cost = jnp.where(overlaps(problem, images), cost, jnp.inf)
         better = cost < state.cost
-        best = jax.tree.map(partial(jnp.where, better), state.cameras, state.best)
-        moves = movements(problem, state.cameras)
+        best = jax.tree.map(partial(jnp.where, better), state.present, state.best)
+        moves = movements(problem, state.present)
         white = whitening(metrics(moves, depth=_DEPTH_SHARE))
-        slope = product(white.T, slope.ravel())
+        slope = product(white.T, slope)
         update, memory = adam.update(slope, state.memory)
-        step = product(white, jnp.asarray(update)).reshape(-1, 6)
+        step = product(white, jnp.asarray(update))
         movement = length(metrics(moves, depth=1.0), step)
         return _State(
-            cameras=moved(problem, state.cameras, step),
+            present=problem.moved(state.present, step),
             best=best,
             cost=jnp.where(better, cost, state.cost),
             memory=memory,
             movement=movement,
             taken=state.taken + 1,
-            trace=state.trace.noted(state.taken, cost, movement, state.cameras),
+            trace=state.trace.noted(state.taken, cost, movement, state.present),
         )
 
     def going(state: _State) -> Bool[Array, ""]:
         seen = jnp.isfinite(state.cost) | (state.taken == 0)
         return (state.taken < n) & (state.movement >= tolerance) & seen
 
-    start = _State(
-        cameras=cameras,
-        best=cameras,
+    first = _State(
+        present=start,
+        best=start,
         cost=jnp.asarray(jnp.inf, dtype),
-        memory=adam.init(_nothing(problem)),
+        memory=adam.init(no_step(problem)),
         movement=jnp.asarray(jnp.inf, dtype),
         taken=jnp.zeros((), int),
-        trace=Trace.empty(n, cameras, dtype),
+        trace=Trace.empty(n, start, dtype),
     )
-    end = lax.while_loop(going, advanced, start)
+    end = lax.while_loop(going, advanced, first)
     status = jnp.select(
         [~jnp.isfinite(end.cost), end.movement < tolerance],
         [int(Status.NO_OVERLAP), int(Status.CONVERGED)],
         int(Status.LIMIT),
     )
     return Course(end.best, status, end.taken, end.cost, end.trace)
-
-
-def _nothing(problem: Problem) -> Float[Array, "n"]:
-    return jnp.zeros(6 * len(problem.bodies), problem.fixed[0].dtype)

@@ -64,7 +64,7 @@ class GradientNCC:
         Raises:
             ValueError: for a width below zero.
         """
-        return cls(_checked_sigma(sigma))
+        return cls(checked_sigma(sigma))
 
     def __call__(
         self, moving: Image, fixed: Image, weights: Image | None = None
@@ -124,7 +124,7 @@ class GradientOrientation:
             ValueError: for a width below zero, or a floor that is not above.
         """
         require_positive("floor", floor, "(share of the root mean square gradient)")
-        return cls(jnp.asarray(floor, float), _checked_sigma(sigma))
+        return cls(jnp.asarray(floor, float), checked_sigma(sigma))
 
     def __call__(
         self, moving: Image, fixed: Image, weights: Image | None = None
@@ -171,7 +171,7 @@ def image_gradient(image: Image, sigma: float) -> _Gradient:
 def _gradient_ncc(
     rule: GradientNCC, moving: Image, fixed: Image, weights: Image
 ) -> Scalar:
-    w = window_minima(weights, _size(rule.sigma))
+    w = window_minima(weights, filter_size(rule.sigma))
     a, b = (_derivatives(image, weights, w, rule.sigma) for image in (moving, fixed))
     products = [
         jnp.sum(relative(w) * x * y) for (x, _), (y, _) in zip(a, b, strict=True)
@@ -183,7 +183,7 @@ def _gradient_ncc(
 def _gradient_residuals(
     rule: GradientNCC, moving: Image, fixed: Image, weights: Image
 ) -> Float[Array, "n"]:
-    w = window_minima(weights, _size(rule.sigma))
+    w = window_minima(weights, filter_size(rule.sigma))
     a, b = (_derivatives(image, weights, w, rule.sigma) for image in (moving, fixed))
     found = [difference(x, y, w) for x, y in zip(a, b, strict=True)]
     return jnp.concatenate(found) / np.sqrt(2.0)
@@ -203,7 +203,7 @@ def _derivatives(
 def _orientation(
     rule: GradientOrientation, moving: Image, fixed: Image, weights: Image
 ) -> Scalar:
-    w = window_minima(weights, _size(rule.sigma))
+    w = window_minima(weights, filter_size(rule.sigma))
     (a, _), (b, _) = (_field(rule, image, weights, w) for image in (moving, fixed))
     return jnp.sum(relative(jnp.stack([w, w])) * a * b)
 
@@ -212,7 +212,7 @@ def _orientation(
 def _orientation_residuals(
     rule: GradientOrientation, moving: Image, fixed: Image, weights: Image
 ) -> Float[Array, "n"]:
-    w = window_minima(weights, _size(rule.sigma))
+    w = window_minima(weights, filter_size(rule.sigma))
     a, b = (_field(rule, image, weights, w) for image in (moving, fixed))
     return difference(a, b, jnp.stack([w, w]))
 
@@ -230,7 +230,8 @@ def _field(
     return scaled(jnp.where(enough, edges, 0.0), both)
 
 
-def _checked_sigma(sigma: float) -> float:
+def checked_sigma(sigma: float) -> float:
+    """A width of smoothing in pixels, not negative."""
     require(
         np.isfinite(sigma) and sigma >= 0,
         f"sigma must be a number of pixels, not negative, got {sigma}",
@@ -240,7 +241,7 @@ def _checked_sigma(sigma: float) -> float:
 
 def _checked(sigma: float, moving: Image, fixed: Image, weights: Image | None) -> Image:
     weights = checked_weights(moving, fixed, weights)
-    require_room(moving, _size(sigma), f"gradients of sigma {sigma}")
+    require_room(moving, filter_size(sigma), f"gradients of sigma {sigma}")
     return weights
 
 
@@ -251,7 +252,7 @@ def _gaussian(sigma: float) -> np.ndarray:
     return kernel / kernel.sum()
 
 
-def _size(sigma: float) -> int:
+def filter_size(sigma: float) -> int:
     """Pixels along the filter's support."""
     return len(_gaussian(sigma)) + 2
 

@@ -1,13 +1,13 @@
-r"""Levenberg-Marquardt: least squares over rigid motions, in one compiled loop.
+r"""Levenberg-Marquardt: least squares over poses, in one compiled loop.
 
 The images and all columns of their Jacobian come from one projection; the residuals'
 Jacobian J follows by the chain rule, and each step solves
 
 $$ (J^T J + \lambda M) t = -J^T r, $$
 
-where M measures how far a twist t moves the body in the image (``movement_metrics``):
-the trust region is round in mm of image, so that depth, which shows little, is as free
-to move as the rest. The damping follows Nielsen's rule (Madsen, Nielsen and Tingleff
+where M measures how far a step t moves things in the image (``problem.metrics``): the
+trust region is round in mm of image, so that depth, which shows little, is as free to
+move as the rest. The damping follows Nielsen's rule (Madsen, Nielsen and Tingleff
 2004, "Methods for non-linear least squares problems", section 3.2).
 """
 
@@ -20,23 +20,20 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from synthex_jax.checks import require
 from synthex_jax.numerics import product
 from synthex_jax.registration.course import Course, Trace
 from synthex_jax.registration.problem import (
-    Axes,
-    Cameras,
     Movements,
     Problem,
-    Twists,
+    Step,
     length,
     metrics,
-    moved,
     movements,
+    no_step,
     overlaps,
-    projections,
     whitening,
 )
 from synthex_jax.registration.similarity import LeastSquares, Similarity
@@ -83,12 +80,11 @@ class LevenbergMarquardt:
         self,
         similarity: Similarity,
         problem: Problem,
-        cameras: Cameras,
+        state: PyTree,
         *,
-        axes: Axes,
         tolerance: float,
     ) -> Course:
-        """From a pose to a better one nearby; see ``Course``.
+        """From a state to a better one nearby; see ``Course``.
 
         Raises:
             ValueError: for a similarity without residuals.
@@ -100,16 +96,16 @@ class LevenbergMarquardt:
         )
         assert isinstance(similarity, LeastSquares)
         return _improved(
-            axes, self.iterations, similarity, problem, cameras, jnp.asarray(tolerance)
+            self.iterations, similarity, problem, state, jnp.asarray(tolerance)
         )
 
 
 class NormalEquations(NamedTuple):
-    """A sum of squares about a pose, to second order but for the residuals' curvature.
+    """A sum of squares about a state, to second order but for the residuals' curvature.
 
     Attributes:
-        cost: (), the sum of squares; infinite where the bodies are not seen.
-        curvature: (n, n), J^T J for the twists of all bodies.
+        cost: (), the sum of squares; infinite where nothing is seen.
+        curvature: (n, n), J^T J for all unknowns.
         slope: (n,), J^T r.
     """
 
@@ -119,14 +115,12 @@ class NormalEquations(NamedTuple):
 
 
 def residual_jacobian(
-    similarity: LeastSquares, problem: Problem, cameras: Cameras, axes: Axes
+    similarity: LeastSquares, problem: Problem, state: PyTree
 ) -> tuple[Residuals, Float[Array, "residuals n"], tuple[Image, ...]]:
-    """Residuals of all views, their Jacobian in all twists, and the images."""
+    """Residuals of all views, their Jacobian in all unknowns, and the images."""
 
-    def residuals(
-        twists: Twists,
-    ) -> tuple[Residuals, tuple[Residuals, tuple[Image, ...]]]:
-        images = projections(problem, moved(problem, cameras, twists), axes)
+    def residuals(step: Step) -> tuple[Residuals, tuple[Residuals, tuple[Image, ...]]]:
+        images = problem.images(problem.moved(state, step))
         parts = [
             similarity.residuals(image, fixed, weights)
             for image, fixed, weights in zip(
@@ -136,24 +130,23 @@ def residual_jacobian(
         r = jnp.concatenate(parts)
         return r, (r, images)
 
-    still = jnp.zeros((len(problem.bodies), 6), problem.fixed[0].dtype)
-    jacobian, (r, images) = jax.jacfwd(residuals, has_aux=True)(still)
-    return r, jacobian.reshape(len(r), -1), images
+    jacobian, (r, images) = jax.jacfwd(residuals, has_aux=True)(no_step(problem))
+    return r, jacobian, images
 
 
 def normal_equations(
-    similarity: LeastSquares, problem: Problem, cameras: Cameras, axes: Axes
+    similarity: LeastSquares, problem: Problem, state: PyTree
 ) -> NormalEquations:
     """What a step needs to know."""
-    r, jacobian, images = residual_jacobian(similarity, problem, cameras, axes)
+    r, jacobian, images = residual_jacobian(similarity, problem, state)
     cost = jnp.where(overlaps(problem, images), product(r, r), jnp.inf)
     return NormalEquations(cost, product(jacobian.T, jacobian), product(jacobian.T, r))
 
 
 class _State(NamedTuple):
-    cameras: Cameras
+    best: PyTree
     equations: NormalEquations
-    trial: Cameras
+    trial: PyTree
     predicted: Scalar
     damping: Scalar
     growth: Scalar
@@ -162,20 +155,19 @@ class _State(NamedTuple):
     trace: Trace
 
 
-@partial(jax.jit, static_argnums=(0, 1))
+@partial(jax.jit, static_argnums=0)
 def _improved(
-    axes: Axes,
     iterations: int,
     similarity: LeastSquares,
     problem: Problem,
-    cameras: Cameras,
+    start: PyTree,
     tolerance: Scalar,
 ) -> Course:
     def advanced(state: _State) -> _State:
-        found = normal_equations(similarity, problem, state.trial, axes)
+        found = normal_equations(similarity, problem, state.trial)
         better = found.cost < state.equations.cost
         keep = partial(jnp.where, better)
-        kept = jax.tree.map(keep, state.trial, state.cameras)
+        kept = jax.tree.map(keep, state.trial, state.best)
         equations = jax.tree.map(keep, found, state.equations)
         damping, growth = _damped(state, found, better)
         moves = movements(problem, kept)
@@ -186,20 +178,20 @@ def _improved(
         stuck = ~better & (length(in_space, steps.damped) < tolerance)
         rests = (movement < tolerance) | (steps.left < _least(equations.cost)) | stuck
         trace = state.trace.noted(state.taken, equations.cost, movement, kept)
-        trial = moved(problem, kept, steps.damped)
+        trial = problem.moved(kept, steps.damped)
         taken = state.taken + 1
         return _State(
             kept, equations, trial, steps.promised, damping, growth, rests, taken, trace
         )
 
     def going(state: _State) -> Bool[Array, ""]:
-        # The first pass looks at the start itself, and must find the bodies there.
+        # The first pass looks at the start itself, and must find the things there.
         seen = jnp.isfinite(state.equations.cost) | (state.taken == 0)
         return (state.taken < iterations) & ~state.rests & seen
 
-    end = lax.while_loop(going, advanced, _at_start(problem, cameras, iterations))
+    end = lax.while_loop(going, advanced, _at_start(problem, start, iterations))
     return Course(
-        cameras=end.cameras,
+        state=end.best,
         status=_status(end),
         iterations=end.taken,
         cost=end.equations.cost,
@@ -207,21 +199,21 @@ def _improved(
     )
 
 
-def _at_start(problem: Problem, cameras: Cameras, iterations: int) -> _State:
+def _at_start(problem: Problem, start: PyTree, iterations: int) -> _State:
     dtype = problem.fixed[0].dtype
-    n = 6 * len(problem.bodies)
+    n = problem.size
     infinite, one = jnp.asarray(jnp.inf, dtype), jnp.ones((), dtype)
     nothing = NormalEquations(infinite, jnp.zeros((n, n), dtype), jnp.zeros(n, dtype))
     return _State(
-        cameras=cameras,
+        best=start,
         equations=nothing,
-        trial=cameras,
+        trial=start,
         predicted=one,
         damping=jnp.asarray(_FIRST_DAMPING, dtype),
         growth=2 * one,
         rests=jnp.zeros((), bool),
         taken=jnp.zeros((), int),
-        trace=Trace.empty(iterations, cameras, dtype),
+        trace=Trace.empty(iterations, start, dtype),
     )
 
 
@@ -240,9 +232,9 @@ def _damped(
 class _Steps(NamedTuple):
     """A damped step and the decrease of the cost it promises; those without damping."""
 
-    damped: Twists
+    damped: Step
     promised: Scalar
-    undamped: Twists
+    undamped: Step
     left: Scalar
 
 
@@ -262,8 +254,7 @@ def _steps(moves: Movements, equations: NormalEquations, damping: Scalar) -> _St
     # The least damping that rounding lets be solved.
     undamped = _solved(curvature, slope, n * float(jnp.finfo(slope.dtype).eps))
     left = -product(slope, undamped) * unit
-    twists = [product(white, step).reshape(-1, 6) for step in (damped, undamped)]
-    return _Steps(twists[0], promised, twists[1], left)
+    return _Steps(product(white, damped), promised, product(white, undamped), left)
 
 
 def _solved(curvature: Square, slope: Column, damping: Scalar | float) -> Column:

@@ -10,10 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from synthex_jax.checks import require
+from synthex_jax.checks import is_concrete, require
 from synthex_jax.geometry.camera import Camera
-from synthex_jax.registration.problem import Cameras, Problem
-from synthex_jax.registration.similarity import NCC, Similarity
+from synthex_jax.registration.similarity import Similarity
 from synthex_jax.typing import Image, Shape3
 from synthex_jax.volumes.volume import Volume
 
@@ -30,8 +29,7 @@ class Level:
         spacing: mm, about so much between voxels.
         tolerance: mm; a level ends when a step moves the body by less.
         similarity: what tells how good a pose is at this level; None for that of the
-            registration. Little detail is left at the lowest resolutions, where plain
-            cross-correlation finds its way from farthest off.
+            registration.
     """
 
     pixels: int
@@ -61,38 +59,11 @@ class Level:
 
 
 LEVELS = (
-    Level(pixels=50, spacing=8.0, tolerance=0.5, similarity=NCC()),
+    Level(pixels=50, spacing=8.0, tolerance=0.5),
     Level(pixels=100, spacing=4.0, tolerance=0.2),
     Level(pixels=200, spacing=2.0, tolerance=0.02),
 )
 """From a rendering in a millisecond to the resolution that accuracy asks for."""
-
-
-def at_level(
-    problem: Problem, cameras: Cameras, level: Level
-) -> tuple[Problem, Cameras]:
-    """The problem and its cameras at a lower resolution.
-
-    Bodies are laid out in memory for their first view. Pixels weigh by their weights;
-    a remainder of the rows or columns is cut off at the end.
-    """
-    bodies = tuple(
-        coarsened(body, level.spacing).facing(views[0])
-        for body, views in zip(problem.bodies, cameras, strict=True)
-    )
-    pairs = [
-        binned(image, weight, _factor(image, level))
-        for image, weight in zip(problem.fixed, problem.weights, strict=True)
-    ]
-    fixed, weights = zip(*pairs, strict=True)
-    small = tuple(
-        tuple(
-            _binned_camera(camera, _factor(image, level))
-            for camera, image in zip(views, problem.fixed, strict=True)
-        )
-        for views in cameras
-    )
-    return Problem(fixed, weights, bodies), small
 
 
 @partial(jax.jit, static_argnums=2)
@@ -117,7 +88,15 @@ def coarsened(body: Volume, spacing: float) -> Volume:
     """Blocks of voxels as one, their mean, of about a given spacing in mm.
 
     What a block lacks at the end of the grid counts as zero, as all beyond the grid.
+
+    Raises:
+        ValueError: for a grid that is traced: the shape of the result depends on it.
     """
+    require(
+        is_concrete(body.affine),
+        "body must be known where a registration is traced, but its affine is an "
+        "argument of the jit or vmap; let the function close over the body",
+    )
     own = np.asarray(body.spacing, dtype=float)
     factors = tuple(
         int(np.clip(round(spacing / s), 1, n))
@@ -143,20 +122,23 @@ def _coarsened(body: Volume, factors: Shape3) -> Volume:
     )
 
 
-def _factor(image: Image, level: Level) -> int:
+def factor_of(image: Image, level: Level) -> int:
+    """Pixels along a side that a level takes as one."""
     return max(1, round(max(image.shape) / level.pixels))
 
 
-def _binned_camera(camera: Camera, factor: int) -> Camera:
+def binned_camera(camera: Camera, factor: int) -> Camera:
+    """Of the images that ``binned`` makes."""
     rows, cols = (n // factor for n in camera.shape)
     return camera.cropped((0, 0), (rows * factor, cols * factor)).binned(factor)
 
 
-def with_poses(cameras: Cameras, poses: Cameras) -> Cameras:
-    """Cameras of one resolution at the poses of another's."""
-    return jax.tree.map(
-        lambda camera, pose: replace(camera, world_from_camera=pose.world_from_camera),
-        cameras,
-        poses,
-        is_leaf=lambda node: isinstance(node, Camera),
+def full_camera(camera: Camera, small: Camera) -> Camera:
+    """A camera with the pose and the lens that its binned self has got."""
+    factor = small.pitch / camera.pitch
+    return replace(
+        camera,
+        world_from_camera=small.world_from_camera,
+        source_to_detector=small.source_to_detector,
+        principal_point=(small.principal_point + 0.5) * factor - 0.5,
     )

@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int, PyTree
 
 from synthex_jax.checks import require
 from synthex_jax.registration.course import Course
 from synthex_jax.registration.levenberg_marquardt import LevenbergMarquardt
-from synthex_jax.registration.problem import (
-    Cameras,
-    Problem,
-    distance,
-    moved,
-)
-from synthex_jax.registration.pyramid import Level, at_level, with_poses
-from synthex_jax.registration.similarity import NCC
+from synthex_jax.registration.problem import Problem, distance
+from synthex_jax.registration.pyramid import Level
+from synthex_jax.registration.similarity import LeastSquares
 
 # Of the quasi-random starts; any number gives as good a set.
 _SEED = 0
 
-COARSEST = Level(pixels=25, spacing=16.0, tolerance=1.0, similarity=NCC())
+COARSEST = Level(pixels=40, spacing=10.0, tolerance=1.0)
 """The level of a search."""
 
 
@@ -32,22 +28,23 @@ COARSEST = Level(pixels=25, spacing=16.0, tolerance=1.0, similarity=NCC())
 class Search:
     """Starts all around the given one, improved at a low resolution.
 
-    Images of a few hundred pixels still tell one pose from another where a body fills
-    them, and cost less than a millisecond: the optima that many starts run into are
-    found, and the best few that differ go on to the registration's levels.
+    Images of some forty pixels a side still tell one pose from another where a body
+    fills them, and cost a millisecond: the optima that many starts run into are found,
+    and the best few that differ go on to the registration's levels.
 
     Attributes:
         rotation: radians, standard deviation of the starts about each axis.
         translation: mm, standard deviation along each axis.
         starts: how many, the given one included.
         kept: how many different optima go on at most.
-        level: the resolution, and a similarity that is a sum of squares.
+        level: the resolution; its similarity, or else the registration's, must be a
+            sum of squares.
         iterations: of Levenberg-Marquardt, for each start.
     """
 
     rotation: float
     translation: float
-    starts: int = 32
+    starts: int = 64
     kept: int = 3
     level: Level = COARSEST
     iterations: int = 15
@@ -56,14 +53,17 @@ class Search:
     def create(
         cls,
         *,
-        rotation: float = float(np.deg2rad(30.0)),
-        translation: float = 60.0,
-        starts: int = 32,
+        rotation: float = float(np.deg2rad(15.0)),
+        translation: float = 30.0,
+        starts: int = 64,
         kept: int = 3,
         level: Level = COARSEST,
         iterations: int = 15,
     ) -> Search:
-        """Checked; spreads as wide as a C-arm that nobody has lined up.
+        """Checked; spreads that reach a C-arm that nobody has lined up.
+
+        Each start finds its way from some 10 degrees and 20 mm, so that the spread
+        may be half as wide as the starts that are feared.
 
         Raises:
             ValueError: for spreads that are negative, and counts below one.
@@ -80,57 +80,73 @@ class Search:
             require(count >= 1, f"{name} must be at least 1, got {count}")
         return cls(rotation, translation, starts, kept, level, iterations)
 
-    def optima(self, problem: Problem, cameras: Cameras) -> list[Cameras]:
-        """The best different poses, best first; none where nothing overlaps.
+    def optima(
+        self, problem: Problem, state: PyTree, similarity: LeastSquares
+    ) -> list[PyTree]:
+        """The best different states, best first; the start where nothing overlaps.
 
         Args:
             problem: at full resolution.
-            cameras: the given start, at full resolution.
-        """
-        small, seen = at_level(problem, cameras, self.level)
-        similarity = self.level.similarity or NCC()
-        optimizer = LevenbergMarquardt(self.iterations)
-        # Poses all around have different principal axes.
-        axes = tuple(tuple(None for _ in views) for views in cameras)
-        courses = [
-            optimizer.improved(
-                similarity,
-                small,
-                _moved(small, seen, twists),
-                axes=axes,
-                tolerance=self.level.tolerance,
-            )
-            for twists in self._twists(len(problem.bodies))
-        ]
-        best = _different(small, courses, self.kept, apart=self.level.spacing)
-        return [with_poses(cameras, course.cameras) for course in best]
+            state: the start, at full resolution.
+            similarity: where the level has none of its own.
 
-    def _twists(self, bodies: int) -> Float[Array, "starts bodies 6"]:
-        """Quasi-random, normally distributed, zero first."""
+        Raises:
+            ValueError: for a similarity that is no sum of squares.
+        """
+        small, start = problem.at_level(self.level, state)
+        courses = _tried(
+            LevenbergMarquardt(self.iterations),
+            self.level.similarity or similarity,
+            small,
+            start,
+            self._steps(problem.size),
+            self.level.tolerance,
+        )
+        best = _different(small, courses, self.kept, self.level.spacing)
+        chosen = [jax.tree.map(lambda leaf, i=i: leaf[i], courses.state) for i in best]
+        return [problem.with_state_of(state, one) for one in chosen]
+
+    def _steps(self, size: int) -> Float[Array, "starts n"]:
+        """Quasi-random, normally distributed, zero first; of poses, nothing else."""
         from scipy.stats import norm, qmc
 
-        uniform = qmc.Halton(6 * bodies, rng=_SEED).random(self.starts - 1)
+        poses = 6 * (size // 6)
+        uniform = qmc.Halton(poses, rng=_SEED).random(self.starts - 1)
         scale = np.repeat([self.rotation, self.translation], 3)
-        twists = norm.ppf(uniform).reshape(-1, bodies, 6) * scale
-        return jnp.concatenate([jnp.zeros((1, bodies, 6)), jnp.asarray(twists, float)])
+        twists = norm.ppf(uniform) * np.tile(scale, poses // 6)
+        steps = np.zeros((self.starts, size))
+        steps[1:, :poses] = twists
+        return jnp.asarray(steps, float)
 
 
-_moved = jax.jit(moved)
-_distance = jax.jit(distance)
+@partial(jax.jit, static_argnums=(0, 5))
+def _tried(
+    optimizer: LevenbergMarquardt,
+    similarity: LeastSquares,
+    problem: Problem,
+    start: PyTree,
+    steps: Float[Array, "starts n"],
+    tolerance: float,
+) -> Course:
+    """One after the other: a batch would last as long as its longest."""
+
+    def tried(step: Float[Array, "n"]) -> Course:
+        begun = problem.moved(start, step)
+        return optimizer.improved(similarity, problem, begun, tolerance=tolerance)
+
+    return jax.lax.map(tried, steps)
 
 
+@partial(jax.jit, static_argnums=(2, 3))
 def _different(
-    problem: Problem, courses: list[Course], most: int, *, apart: float
-) -> list[Course]:
-    """The best, none within a distance in mm of a better one."""
-    kept: list[Course] = []
-    costs = np.array([float(course.cost) for course in courses])
-    for i in np.argsort(costs):
-        if len(kept) == most or not np.isfinite(costs[i]):
-            break
-        if all(
-            float(_distance(problem, courses[i].cameras, other.cameras)) > apart
-            for other in kept
-        ):
-            kept.append(courses[i])
-    return kept
+    problem: Problem, courses: Course, most: int, apart: float
+) -> Int[Array, "most"]:
+    """The best, none within a distance in mm of a better one, while there are any."""
+    from_one = jax.vmap(partial(distance, problem), in_axes=(None, 0))
+    costs, best = courses.cost, []
+    for _ in range(most):
+        best.append(jnp.argmin(costs))
+        chosen = jax.tree.map(lambda leaf: leaf[best[-1]], courses.state)
+        near = from_one(chosen, courses.state) <= apart
+        costs = jnp.where(near, jnp.inf, costs)
+    return jnp.stack(best)

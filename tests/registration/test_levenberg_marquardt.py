@@ -13,15 +13,9 @@ from synthex_jax.registration.levenberg_marquardt import (
     LevenbergMarquardt,
     residual_jacobian,
 )
-from synthex_jax.registration.problem import (
-    Problem,
-    metrics,
-    moved,
-    movements,
-    principal_axes,
-    projections,
-)
-from synthex_jax.registration.pyramid import Level, at_level
+from synthex_jax.registration.problem import metrics, movements
+from synthex_jax.registration.pyramid import Level
+from synthex_jax.registration.rigid_bodies import RigidBodies
 from synthex_jax.registration.similarity import NCC
 from synthex_jax.registration.status import Status
 from tests.registration.blobs import MIDDLE, blobs, errors, radiograph, view
@@ -31,35 +25,30 @@ START = np.array([0.06, -0.05, 0.08, 8.0, -15.0, 9.0])
 
 
 def prepared(camera, fixed):
-    """A problem as the optimizer gets it, with its axes."""
+    """A problem as the optimizer gets it, and its state."""
     cameras = ((camera,),)
-    problem = Problem.create([fixed], [blobs()], cameras)
-    small, seen = at_level(problem, cameras, LEVEL)
-    return small, seen, principal_axes(small, seen)
+    problem = RigidBodies.create([fixed], [blobs()], cameras)
+    small, seen = problem.at_level(LEVEL, cameras)
+    return small.near(seen), seen
 
 
-def improved(problem, cameras, axes, iterations=20):
+def improved(problem, cameras, iterations=20):
     return LevenbergMarquardt.create(iterations).improved(
-        NCC(), problem, cameras, axes=axes, tolerance=LEVEL.tolerance
+        NCC(), problem, cameras, tolerance=LEVEL.tolerance
     )
 
 
 def test_residuals_and_their_jacobian_match_differences(x64):
     truth = view()
-    problem, cameras, axes = prepared(
-        truth.moved(START, about=MIDDLE), radiograph(truth)
-    )
+    problem, cameras = prepared(truth.moved(START, about=MIDDLE), radiograph(truth))
 
     @jax.jit
     def residuals(twist):
-        there = moved(problem, cameras, twist[None])
-        image = projections(problem, there, axes)[0]
+        image = problem.images(problem.moved(cameras, twist))[0]
         x, y = (v - jnp.mean(v) for v in (image, problem.fixed[0]))
         return (x / jnp.linalg.norm(x) - y / jnp.linalg.norm(y)).ravel()
 
-    found, jacobian, _ = jax.jit(residual_jacobian, static_argnums=3)(
-        NCC(), problem, cameras, axes
-    )
+    found, jacobian, _ = jax.jit(residual_jacobian)(NCC(), problem, cameras)
     # 4000 samples a ray and slice: few cross a cell's border within such a step.
     steps = 1e-6 * np.diag([0.01, 0.01, 0.01, 1, 1, 1])
     columns = [(residuals(s) - residuals(-s)) / (2 * s.max()) for s in steps]
@@ -71,7 +60,7 @@ def test_residuals_and_their_jacobian_match_differences(x64):
 
 def test_movements_are_those_of_projected_points(rng):
     truth = view()
-    problem, cameras, _ = prepared(truth, radiograph(truth))
+    problem, cameras = prepared(truth, radiograph(truth))
     twist = np.array([2e-3, -1e-3, 3e-3, 0.3, -0.2, 0.5])
     camera = cameras[0][0]
     # Uniform in the body's box.
@@ -95,10 +84,10 @@ def test_movements_are_those_of_projected_points(rng):
 
 def test_the_pose_of_a_closed_form_radiograph_is_found_in_a_batch():
     truth = view()
-    problem, cameras, axes = prepared(truth, radiograph(truth))
+    problem, cameras = prepared(truth, radiograph(truth))
     twists = np.stack([START, -START, [0, 0, 0, 0, 900.0, 0]])
-    starts = jax.vmap(lambda t: moved(problem, cameras, t[None]))(twists)
-    courses = jax.vmap(lambda start: improved(problem, start, axes))(starts)
+    starts = jax.vmap(lambda t: problem.moved(cameras, t))(twists)
+    courses = jax.vmap(lambda start: improved(problem, start))(starts)
     assert courses.status.tolist() == [
         Status.CONVERGED,
         Status.CONVERGED,
@@ -109,7 +98,7 @@ def test_the_pose_of_a_closed_form_radiograph_is_found_in_a_batch():
     )
     for course in first, second:
         assert int(course.iterations) <= 12
-        across, along = errors(course.cameras[0][0], truth)
+        across, along = errors(course.state[0][0], truth)
         # Interpolated, the blobs are up to 1 % wider than they are.
         assert across < 0.1
         assert along < 1.0
@@ -117,21 +106,21 @@ def test_the_pose_of_a_closed_form_radiograph_is_found_in_a_batch():
         assert np.all(np.diff(costs) <= 0)
     assert int(aside.iterations) == 1
     expected = truth.moved(twists[2], about=MIDDLE)
-    np.testing.assert_allclose(aside.cameras[0][0].source, expected.source, rtol=1e-6)
+    np.testing.assert_allclose(aside.state[0][0].source, expected.source, rtol=1e-6)
 
 
 def test_covariance_is_the_scatter_of_noisy_registrations(rng):
     truth = view()
-    problem, cameras, axes = prepared(truth, radiograph(truth))
-    best = improved(problem, cameras, axes).cameras
+    problem, cameras = prepared(truth, radiograph(truth))
+    best = improved(problem, cameras).state
     mean = best[0][0].world_from_camera
     twists, covariances, depths = [], [], []
     for _ in range(80):
         noise = jnp.asarray(0.05 * rng.standard_normal(problem.fixed[0].shape), float)
         noisy = replace(problem, fixed=(problem.fixed[0] + noise,))
-        course = improved(noisy, best, axes)
-        unsure = uncertainty(axes, NCC(), noisy, course.cameras)
-        twists.append(_twist(mean, course.cameras[0][0]))
+        course = improved(noisy, best)
+        unsure = uncertainty(NCC(), noisy, course.state)
+        twists.append(_twist(mean, course.state[0][0]))
         covariances.append(np.asarray(unsure.covariance, float))
         depths.append(float(unsure.depth[0, 0]))
     twists = np.stack(twists)

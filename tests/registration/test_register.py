@@ -11,13 +11,13 @@ import synthex_jax as sx
 from synthex_jax.registration.first_order import Adam
 from synthex_jax.registration.information import MutualInformation
 from synthex_jax.registration.levenberg_marquardt import LevenbergMarquardt
-from synthex_jax.registration.problem import Problem, principal_axes
-from synthex_jax.registration.pyramid import Level, at_level, binned, coarsened
+from synthex_jax.registration.pyramid import Level, binned, coarsened
 from synthex_jax.registration.register import (
     register,
     register_bodies,
     register_views,
 )
+from synthex_jax.registration.rigid_bodies import RigidBodies
 from synthex_jax.registration.search import Search
 from synthex_jax.registration.similarity import NCC
 from synthex_jax.registration.status import Status
@@ -59,8 +59,9 @@ def test_a_start_far_off_is_found_by_search(body, fixed):
     assert errors(result.camera, truth)[1] < 1.0
     assert float(result.similarity) > 0.999
     assert result.camera.shape == truth.shape
-    history = result.history
-    assert history.cost.shape == history.movement.shape == (result.iterations,)
+    history = result.history.taken()
+    assert history.cost.shape == history.movement.shape == (int(result.iterations),)
+    assert len(result.history.cost) == 20
     last = replace(
         truth,
         world_from_camera=sx.RigidTransform.from_matrix(
@@ -116,12 +117,12 @@ def test_bodies_that_overlap_are_found_one_by_one(body, fixed):
 def test_adam_finds_what_has_no_residuals(body, fixed):
     truth = view()
     cameras = ((truth.moved(0.5 * START, about=MIDDLE),),)
-    small, seen = at_level(Problem.create([fixed], [body], cameras), cameras, LEVELS[0])
-    axes = principal_axes(small, seen)
+    problem = RigidBodies.create([fixed], [body], cameras)
+    small, seen = problem.at_level(LEVELS[0], cameras)
     course = Adam.create(1.0, iterations=120).improved(
-        MutualInformation.create(24), small, seen, axes=axes, tolerance=0.02
+        MutualInformation.create(24), small.near(seen), seen, tolerance=0.02
     )
-    assert errors(course.cameras[0][0], truth)[0] < 0.5
+    assert errors(course.state[0][0], truth)[0] < 0.5
     assert np.isfinite(float(course.cost))
 
 

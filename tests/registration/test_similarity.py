@@ -9,6 +9,7 @@ import pytest
 import scipy.interpolate
 import scipy.ndimage
 
+from synthex_jax.registration.correlation_ratio import GradientCorrelationRatio
 from synthex_jax.registration.gradients import GradientNCC, GradientOrientation
 from synthex_jax.registration.information import MutualInformation
 from synthex_jax.registration.patches import MultiscaleNCC, PatchNCC
@@ -27,6 +28,7 @@ SIMILARITIES = {
     "scales": MultiscaleNCC.create((None, 5), shares=(1.0, 3.0)),
     "gradients": GradientNCC.create(0.7),
     "orientation": GradientOrientation.create(0.5),
+    "ratio": GradientCorrelationRatio.create(sigma=0.7),
     "information": MutualInformation.create(12),
 }
 SQUARES = {k: v for k, v in SIMILARITIES.items() if isinstance(v, LeastSquares)}
@@ -129,6 +131,38 @@ def test_gradient_ncc_is_scipys(x64, sigma):
     np.testing.assert_allclose(GradientNCC.create(sigma)(a, b, w), expected, rtol=1e-9)
 
 
+@pytest.mark.parametrize("degree", [1, 3])
+def test_correlation_ratio_is_what_a_fit_of_powers_explains(x64, degree):
+    a, b, w = images()
+    sigma, size = 0.7, 9
+    rim = size // 2
+    least = scipy.ndimage.minimum_filter(np.asarray(w), size)[rim:-rim, rim:-rim]
+    roots = np.sqrt(np.stack([least, least]) / (2 * least.sum()))
+
+    def edges(image):
+        parts = scipy_gradients(image, sigma)
+        return np.stack([p - np.average(p, weights=least) for p in parts])
+
+    design = [(roots * edges(np.asarray(a) ** (k + 1))).ravel() for k in range(degree)]
+    target = (roots * edges(b)).ravel()
+    _, left, *_ = np.linalg.lstsq(np.stack(design, 1), target)
+    rule = GradientCorrelationRatio.create(degree, sigma=sigma)
+    np.testing.assert_allclose(
+        rule(a, b, w), 1 - left[0] / (target @ target), rtol=1e-8
+    )
+    # A curve that the polynomial can follow takes nothing away.
+    if degree == 3:
+        x = (a - a.mean()) / 30
+        np.testing.assert_allclose(rule(a, x - 0.5 * x**2 + 0.2 * x**3), 1, rtol=1e-12)
+
+
+def test_correlation_ratio_takes_two_values_for_one_power():
+    image = jnp.asarray(np.arange(20)[:, None] // 7 % 2 * np.ones(20), float)
+    rule = GradientCorrelationRatio.create(sigma=0.5)
+    assert float(rule(image, 3 - 2 * image)) == pytest.approx(1, abs=1e-5)
+    assert float(rule(3 * image, image.T)) == pytest.approx(0, abs=1e-5)
+
+
 def test_orientation_is_the_product_of_fields(x64):
     a, b, _ = images()
     fields = []
@@ -194,9 +228,10 @@ def test_squares_sum_to_the_dissimilarity(x64, similarity):
     a, b, w = images()
     flat = jnp.full_like(a, 2.7)
     nothing = jnp.zeros_like(w)
+    scale = 1 if isinstance(similarity, GradientCorrelationRatio) else 2
     for arguments in ((a, b), (a, b, w), (a, flat, w), (flat, b, w), (a, b, nothing)):
         value = similarity(*arguments)
-        expected = -value if isinstance(similarity, SSD) else 2 * (1 - value)
+        expected = -value if isinstance(similarity, SSD) else scale * (1 - value)
         found = jnp.sum(similarity.residuals(*arguments) ** 2)
         # Where no patch counts, no residual does.
         if arguments[1] is flat or arguments[-1] is nothing:
@@ -214,7 +249,7 @@ def test_jacobian_of_residuals(x64, similarity):
     expected = (residuals(a + 1e-5 * step) - residuals(a - 1e-5 * step)) / 2e-5
     np.testing.assert_allclose(tangent, expected, atol=1e-6 * np.abs(expected).max())
     slope = -value_and_slopes(similarity, a, b, w)[1][0]
-    if isinstance(similarity, SSD):
+    if isinstance(similarity, SSD | GradientCorrelationRatio):
         slope = slope / 2
     np.testing.assert_allclose(
         jnp.sum(tangent * found), jnp.sum(slope * step), rtol=1e-9
