@@ -11,6 +11,7 @@ from synthex_jax._version import __version__
 from synthex_jax.cli.check import Check
 from synthex_jax.cli.demo import Demo
 from synthex_jax.cli.export import Export
+from synthex_jax.cli.register import Register
 from synthex_jax.cli.render import Render
 from synthex_jax.cli.synthesize import Synthesize
 
@@ -22,6 +23,7 @@ _INTERRUPTED = 130
 _COMMANDS = {
     "demo": Demo,
     "render": Render,
+    "register": Register,
     "synthesize": Synthesize,
     "check": Check,
     "export": Export,
@@ -50,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         config=(tyro.conf.FlagCreatePairsOff,),
     )
     try:
-        command.run()
+        return command.run() or 0
     except KeyboardInterrupt:
         print("synthex: interrupted", file=sys.stderr)
         return _INTERRUPTED
@@ -59,4 +61,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print(f"synthex: error: {error}", file=sys.stderr)
         return _BAD_INPUT
-    return 0

@@ -17,15 +17,23 @@ from synthex_jax.viz.geometry import geometry
 from synthex_jax.viz.layers import overlay, signed
 from synthex_jax.viz.orientation import EdgeLetters, edge_letters, view_name
 from synthex_jax.viz.pictures import contact_sheet, radiograph
+from synthex_jax.viz.registration import (
+    convergence,
+    registration_animation,
+    registration_overlay,
+)
 
 __all__ = [
     "EdgeLetters",
     "annotated",
     "contact_sheet",
+    "convergence",
     "edge_letters",
     "geometry",
     "overlay",
     "radiograph",
+    "registration_animation",
+    "registration_overlay",
     "robust_window",
     "signed",
     "sweep",

@@ -1,10 +1,11 @@
-"""Animations over a sweep of views."""
+"""Animations: a GIF of images, as over a sweep of views."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 from synthex_jax.checks import require, require_positive
@@ -26,12 +27,13 @@ def sweep(
 
     Args:
         path: ends in ``.gif``.
-        images: each (rows, cols); a generator is read once, so that the views may be
-            rendered as they are written.
+        images: each (rows, cols), or (rows, cols, 3) colors from ``overlay`` or
+            ``signed``; a generator is read once, so that the views may be rendered as
+            they are written.
         frames_per_second: GIF counts in hundredths of a second, rounded here.
         there_and_back: append the frames in reverse, so that the loop has no jump.
-        window: of all frames; by default the robust window of the first.
-        invert: bone black.
+        window: of all gray frames; by default the robust window of the first.
+        invert: bone black, of gray frames.
 
     Returns:
         The path.
@@ -51,8 +53,11 @@ def sweep(
     require_positive("frames_per_second", frames_per_second)
     frames = []
     for image in images:
-        window = window or robust_window(image)
-        frames.append(Image.fromarray(to_uint8(image, window=window, invert=invert)))
+        pixels = np.asarray(image)
+        if pixels.ndim != 3 or pixels.dtype != np.uint8:
+            window = window or robust_window(pixels)
+            pixels = to_uint8(pixels, window=window, invert=invert)
+        frames.append(Image.fromarray(pixels))
         require(
             frames[-1].size == frames[0].size,
             f"images must be of one size, got {frames[0].size[::-1]} and "

@@ -1,0 +1,1 @@
+"""Measured radiographs: from files, as attenuation, with what counts and from where."""
