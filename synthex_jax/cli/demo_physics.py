@@ -10,11 +10,13 @@ import jax.numpy as jnp
 from synthex_jax import viz
 from synthex_jax.cli.stage import Outcome, Row, Stage
 from synthex_jax.exposure import automatic_exposure
+from synthex_jax.geometry.camera import Camera
 from synthex_jax.physics.spectra import Filter, half_value_layer, tungsten
 from synthex_jax.processing import display, log_image
 from synthex_jax.rendering import flat_field, render, signal
 from synthex_jax.scatter.kernel import KernelScatter
-from synthex_jax.simulation import heuristic, naive, realistic
+from synthex_jax.simulation import Simulation, heuristic, naive, realistic
+from synthex_jax.typing import Image
 
 _KVP, _ALUMINUM = 90.0, (Filter("Al", 4.0),)
 # A pixel behind the body: of a radiograph at a low dose.
@@ -28,15 +30,12 @@ def tiers(stage: Stage) -> Outcome:
     for name, simulation in (("naive", naive()), ("heuristic", heuristic())):
         raw = render(stage.patient.ct, camera, simulation)
         images[name] = log_image(raw, flat_field(camera, simulation), floor=1e-30)
-    simulation = realistic(_KVP, filtration=_ALUMINUM, scatter=KernelScatter())
-    body = simulation.tissues.composition(stage.patient.ct)
-    simulation = automatic_exposure(body, camera, simulation, quanta=_QUANTA)
-    raw = render(body, camera, simulation, key=jax.random.key(0))
-    logged = log_image(raw, flat_field(camera, simulation), floor=1.0)
+    logged, simulation = radiograph(stage, camera)
     images["realistic"] = logged
     images["realistic, as displayed"] = display(logged)
     sheet = viz.contact_sheet(list(images.values()), list(images), columns=2)
 
+    body = simulation.tissues.composition(stage.patient.ct)
     both = signal(body, camera, simulation)
     primary = signal(body, camera, replace(simulation, scatter=None))
     ratio = jnp.median((both.mean - primary.mean) / primary.mean)
@@ -50,3 +49,15 @@ def tiers(stage: Stage) -> Outcome:
         Row("physics: scatter to primary behind the grid", float(ratio), ""),
     ]
     return Outcome([stage.save(sheet, "tiers.png")], rows)
+
+
+def radiograph(stage: Stage, camera: Camera) -> tuple[Image, Simulation]:
+    """(rows, cols), attenuation of the pelvis as a detector sees it; how it was made.
+
+    With a tube's spectrum, scatter, noise and automatic exposure.
+    """
+    simulation = realistic(_KVP, filtration=_ALUMINUM, scatter=KernelScatter())
+    body = simulation.tissues.composition(stage.patient.ct)
+    simulation = automatic_exposure(body, camera, simulation, quanta=_QUANTA)
+    raw = render(body, camera, simulation, key=jax.random.key(0))
+    return log_image(raw, flat_field(camera, simulation), floor=1.0), simulation

@@ -13,13 +13,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from synthex_jax import viz
-from synthex_jax.cli.demo_fit import (
+from synthex_jax.cli.demo_derivatives import (
     along_one_axis,
-    fit_picture,
-    fit_pose,
+    derivatives,
     image_and_jacobian,
 )
 from synthex_jax.cli.demo_physics import tiers
+from synthex_jax.cli.demo_registration import registration
 from synthex_jax.cli.demo_scenes import data_set, labels, tools
 from synthex_jax.cli.stage import Outcome, Row, Stage
 from synthex_jax.geometry.camera import Camera
@@ -77,38 +77,6 @@ def sweep(stage: Stage) -> Outcome:
         for angle in angles
     )
     return Outcome([viz.sweep(stage.out / "sweep.gif", images)])
-
-
-def derivatives(stage: Stage) -> Outcome:
-    """The derivative of a radiograph in each degree of freedom of the pose."""
-    camera = stage.views(stage.pelvis)[0]
-    _, jacobian = image_and_jacobian(stage.pelvis, camera)
-    images = [viz.signed(column) for column in jnp.moveaxis(jacobian, -1, 0)]
-    titles = [
-        f"{kind} {axis}"
-        for kind, axes in (
-            ("turn about", ("right", "anterior", "superior")),
-            ("move to the", ("right", "front", "head")),
-        )
-        for axis in axes
-    ]
-    sheet = viz.contact_sheet(
-        images, titles, columns=3, heading="How the image changes as the C-arm moves"
-    )
-    return Outcome([stage.save(sheet, "pose_derivatives.png")])
-
-
-def registration(stage: Stage) -> Outcome:
-    """A moved pose found again by Gauss-Newton on the image's Jacobian."""
-    fit = fit_pose(stage)
-    rows = [
-        Row("registration: landmarks off at the start", fit.errors[0], "mm"),
-        Row("registration: landmarks off at the end", fit.errors[-1], "mm"),
-        Row("registration: noise in the image", fit.noise, "line integral"),
-        Row("registration: difference left in the image", fit.rms[-1], "line integral"),
-        Row("registration: steps", len(fit.errors) - 1, ""),
-    ]
-    return Outcome([stage.save(fit_picture(fit), "registration.png")], rows)
 
 
 def accuracy(stage: Stage) -> Outcome:

@@ -159,13 +159,10 @@ class RigidBodies:
     def at_level(self, level: Level, state: Cameras) -> tuple[RigidBodies, Cameras]:
         """The problem and its cameras at a lower resolution.
 
-        Bodies are laid out in memory for their first view. Pixels weigh by their
-        weights; a remainder of the rows or columns is cut off at the end.
+        Pixels weigh by their weights; a remainder of the rows or columns is cut off at
+        the end.
         """
-        bodies = tuple(
-            coarsened(body, level.spacing).facing(views[0])
-            for body, views in zip(self.bodies, state, strict=True)
-        )
+        bodies = tuple(coarsened(body, level.spacing) for body in self.bodies)
         factors = [factor_of(image, level) for image in self.fixed]
         pairs = map(binned, self.fixed, self.weights, factors)
         fixed, weights = zip(*pairs, strict=True)
@@ -174,14 +171,21 @@ class RigidBodies:
         return problem, small
 
     def near(self, state: Cameras) -> RigidBodies:
-        """The problem for poses that share the principal axes of a concrete state's."""
+        """The problem for poses that share the principal axes of a concrete state's.
+
+        Bodies are laid out in memory for their first view.
+        """
         if self.projector.axis is not None or not is_concrete(self.bodies, state):
             return self
-        axes = tuple(
-            tuple(int(principal_axis(body, camera)) for camera in views)
+        bodies = tuple(
+            body.facing(views[0])
             for body, views in zip(self.bodies, state, strict=True)
         )
-        return replace(self, axes=axes)
+        axes = tuple(
+            tuple(int(principal_axis(body, camera)) for camera in views)
+            for body, views in zip(bodies, state, strict=True)
+        )
+        return replace(self, bodies=bodies, axes=axes)
 
     def with_state_of(self, state: Cameras, small: Cameras) -> Cameras:
         """Cameras of this resolution with the poses and lenses of a lower one's."""

@@ -15,22 +15,23 @@ from synthex_jax.registration.course import Course
 from synthex_jax.registration.levenberg_marquardt import LevenbergMarquardt
 from synthex_jax.registration.problem import Problem, distance
 from synthex_jax.registration.pyramid import Level
-from synthex_jax.registration.similarity import LeastSquares
+from synthex_jax.registration.similarity import NCC, LeastSquares
 
 # Of the quasi-random starts; any number gives as good a set.
 _SEED = 0
 
-COARSEST = Level(pixels=40, spacing=10.0, tolerance=1.0)
-"""The level of a search."""
+COARSEST = Level(pixels=25, spacing=16.0, tolerance=1.0, similarity=NCC())
+"""The level of a search. Plain cross-correlation finds its way from farthest off; what
+it mistakes for depth, the registration's levels mend."""
 
 
 @dataclass(frozen=True)
 class Search:
     """Starts all around the given one, improved at a low resolution.
 
-    Images of some forty pixels a side still tell one pose from another where a body
-    fills them, and cost a millisecond: the optima that many starts run into are found,
-    and the best few that differ go on to the registration's levels.
+    Images of a few hundred pixels still tell one pose from another where a body fills
+    them, and cost less than a millisecond: the optima that many starts run into are
+    found, and the best few that differ go on to the registration's levels.
 
     Attributes:
         rotation: radians, standard deviation of the starts about each axis.
@@ -45,7 +46,7 @@ class Search:
     rotation: float
     translation: float
     starts: int = 64
-    kept: int = 3
+    kept: int = 5
     level: Level = COARSEST
     iterations: int = 15
 
@@ -53,17 +54,14 @@ class Search:
     def create(
         cls,
         *,
-        rotation: float = float(np.deg2rad(15.0)),
-        translation: float = 30.0,
+        rotation: float = float(np.deg2rad(30.0)),
+        translation: float = 60.0,
         starts: int = 64,
-        kept: int = 3,
+        kept: int = 5,
         level: Level = COARSEST,
         iterations: int = 15,
     ) -> Search:
-        """Checked; spreads that reach a C-arm that nobody has lined up.
-
-        Each start finds its way from some 10 degrees and 20 mm, so that the spread
-        may be half as wide as the starts that are feared.
+        """Checked; spreads as wide as a C-arm that nobody has lined up.
 
         Raises:
             ValueError: for spreads that are negative, and counts below one.

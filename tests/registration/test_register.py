@@ -10,6 +10,7 @@ import pytest
 import synthex_jax as sx
 from synthex_jax.registration.first_order import Adam
 from synthex_jax.registration.information import MutualInformation
+from synthex_jax.registration.intrinsics import Intrinsics
 from synthex_jax.registration.levenberg_marquardt import LevenbergMarquardt
 from synthex_jax.registration.pyramid import Level, binned, coarsened
 from synthex_jax.registration.register import (
@@ -21,7 +22,7 @@ from synthex_jax.registration.rigid_bodies import RigidBodies
 from synthex_jax.registration.search import Search
 from synthex_jax.registration.similarity import NCC
 from synthex_jax.registration.status import Status
-from tests.registration.blobs import MIDDLE, blobs, errors, radiograph, view
+from tests.registration.blobs import CENTERS, MIDDLE, blobs, errors, radiograph, view
 
 LEVELS = [Level.create(40, 5.0, tolerance=0.02)]
 START = np.array([0.06, -0.05, 0.08, 8.0, -15.0, 9.0])
@@ -235,3 +236,43 @@ def test_a_result_is_a_pytree(body, fixed):
     leaves, tree = jax.tree.flatten(result)
     again = jax.tree.unflatten(tree, leaves)
     assert again.camera.shape == result.camera.shape
+
+
+def test_a_batch_is_what_its_members_are_alone(body, fixed):
+    truth = view()
+    twists = jnp.asarray([0.3 * START, -0.3 * START], float)
+    projector = sx.Joseph(axis=1)
+    one = lambda twist: found(
+        fixed, body, truth.moved(twist, about=MIDDLE), projector=projector
+    )
+    batch = jax.vmap(one)(twists)
+    assert batch.status.tolist() == [Status.CONVERGED] * 2
+    alone, member = one(twists[1]), jax.tree.map(lambda leaf: leaf[1], batch)
+    np.testing.assert_allclose(member.camera.source, alone.camera.source, atol=0.05)
+    assert int(member.iterations) == int(alone.iterations)
+
+
+def test_a_lens_that_two_views_show_is_found_with_the_pose(body, fixed):
+    truths = [view(), view(1.2)]
+    off = lambda camera: replace(
+        camera.moved(0.3 * START, about=MIDDLE),
+        source_to_detector=1.03 * camera.source_to_detector,
+        principal_point=camera.principal_point + jnp.asarray([1.0, -1.5]),
+    )
+    result = register_views(
+        [fixed, radiograph(truths[1])],
+        body,
+        [off(truth) for truth in truths],
+        similarity=NCC(),
+        levels=LEVELS,
+        unknown=Intrinsics(source_to_detector=True, principal_point=True),
+    )
+    assert result.covariance.shape == (12, 12)
+    for camera, truth in zip(result.cameras[0], truths, strict=True):
+        # What is seen is where it was, whichever of pose and lens explains it.
+        seen = camera.project(jnp.asarray(MIDDLE + CENTERS, float))
+        expected = truth.project(jnp.asarray(MIDDLE + CENTERS, float))
+        np.testing.assert_allclose(seen, expected, atol=0.05)
+    # The two views fix the size of things, and with it the lens to a percent.
+    ratio = float(result.camera.source_to_detector / truths[0].source_to_detector)
+    assert abs(ratio - 1) < 0.01

@@ -1,0 +1,1 @@
+"""Networks, in Flax: they know arrays, not X-rays."""
