@@ -49,7 +49,8 @@ class Pair(NamedTuple):
         """
         f, m = (np.asarray(image, dtype=np.float64) for image in (fixed, moving))
         require(
-            f.ndim == 2 and f.size > 0, f"fixed must have shape (rows, cols), {f.shape}"
+            f.ndim == 2 and f.size > 0,
+            f"fixed must have shape (rows, cols), got {f.shape}",
         )
         require(
             m.shape == f.shape,
@@ -91,7 +92,7 @@ class Pair(NamedTuple):
         return np.rint(255 * colors * self.counts[..., None]).astype(np.uint8)
 
     def part(self) -> tuple[slice, ...]:
-        """Rows and columns of a part where the rendering has strong edges.
+        """Rows and columns of a part where the rendering has its strongest edges.
 
         Not at the image's edges, where a CT may end.
         """
@@ -99,7 +100,7 @@ class Pair(NamedTuple):
 
         sizes = [max(1, round(_PART * n)) for n in self.fixed.shape]
         down, across = np.gradient(band_passed(self.moving))
-        sums = (down**2 + across**2) * self.counts
+        sums = (down**2 + across**2) ** 2 * self.counts
         for axis, size in enumerate(sizes):
             sums = uniform_filter1d(sums, size, axis, mode="constant")
         middle = [_inner(n, size) for n, size in zip(sums.shape, sizes, strict=True)]
