@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
+from synthex_jax.cli.arguments import CtName, instead
+
 if TYPE_CHECKING:
     from synthex_jax.cli.start import Setup
     from synthex_jax.geometry.camera import Camera
@@ -23,11 +25,6 @@ _NOT_A_POSE = 1
 _SEARCH_ROTATION, _SEARCH_TRANSLATION = 30.0, 60.0
 
 
-def _instead(metavar: str, default: str) -> object:
-    """How an option that may be left out stands in the help."""
-    return tyro.conf.arg(metavar=metavar, help_behavior_hint=f"(default: {default})")
-
-
 @dataclass(frozen=True)
 class Register:
     """Find the pose a radiograph of a CT was taken from: angles in degrees, mm.
@@ -37,88 +34,83 @@ class Register:
     found.
     """
 
-    ct: Annotated[
-        tyro.conf.Positional[str],
-        tyro.conf.arg(
-            metavar="CT",
-            help="NIfTI or NRRD file, DICOM folder, sample (chest, pelvis; downloaded "
-            "once), or phantom (phantom-pelvis, phantom-thorax).",
-        ),
-    ]
+    ct: CtName
     xray: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="XRAY")]
     """Radiograph: gray .png or .tif, DICOM, .npy, or .npz of "synthex render"."""
     out: Annotated[
-        Path | None, tyro.conf.arg(aliases=["-o"]), _instead("FOLDER", "XRAY_pose")
+        Path | None, tyro.conf.arg(aliases=["-o"]), instead("FOLDER", "XRAY_pose")
     ] = None
     """Folder of the results; made if it is not there."""
     values: Annotated[
         Literal["bone-bright", "bone-dark", "transmission"] | None,
-        _instead("{bone-bright,bone-dark,transmission}", "DICOM's, else bone-bright"),
+        instead("{bone-bright,bone-dark,transmission}", "DICOM's, else bone-bright"),
     ] = None
     """What pixel values are. Bone-bright, bone-dark: attenuation, or a picture of it.
     Transmission: readings in proportion to what arrived, without a logarithm."""
-    frame: Annotated[int | None, _instead("N", "the only one")] = None
+    frame: Annotated[int | None, instead("N", "the only one")] = None
     """Of a DICOM run, counted from 1."""
     flip: bool = False
     """XRAY is mirrored left to right, as a film may be hung. DICOM says so itself if
     it tells the view."""
-    mask: Annotated[Path | None, _instead("FILE", "the field of view")] = None
+    mask: Annotated[Path | None, instead("FILE", "the field of view")] = None
     """Picture or array of XRAY's size, 0 where pixels do not count: tools, text."""
     device: Annotated[
         Literal["generic", "cios-fusion", "loop-x"] | None,
-        _instead("{generic,cios-fusion,loop-x}", "XRAY's"),
+        instead("{generic,cios-fusion,loop-x}", "XRAY's"),
     ] = None
     """The C-arm: its detector and distances."""
-    pitch: Annotated[float | None, _instead("MM", "XRAY's or the device's")] = None
+    pitch: Annotated[float | None, instead("MM", "XRAY's or the device's")] = None
     """Of a pixel, on the detector."""
     source_to_detector: Annotated[
-        float | None, _instead("MM", "XRAY's or the device's")
+        float | None, instead("MM", "XRAY's or the device's")
     ] = None
     """Distance from the source to the detector."""
     source_to_isocenter: Annotated[
-        float | None, _instead("MM", "XRAY's or the device's")
+        float | None, instead("MM", "XRAY's or the device's")
     ] = None
     """Distance from the source to what the C-arm turns about."""
     view: Annotated[
         Literal["ap", "pa", "left-lateral", "right-lateral"] | None,
-        _instead("{ap,pa,left-lateral,right-lateral}", "XRAY's"),
+        instead("{ap,pa,left-lateral,right-lateral}", "XRAY's"),
     ] = None
     """Start at a view by name."""
-    orbital: Annotated[float | None, _instead("DEG", "XRAY's")] = None
+    orbital: Annotated[float | None, instead("DEG", "XRAY's")] = None
     """Of the start, about the patient's long axis; positive turns the source to the
     patient's left. With one angle given, the others are 0."""
-    angular: Annotated[float | None, _instead("DEG", "XRAY's")] = None
+    angular: Annotated[float | None, instead("DEG", "XRAY's")] = None
     """Of the start, about the left-right axis; positive turns the source headwards."""
-    roll: Annotated[float | None, _instead("DEG", "XRAY's")] = None
+    roll: Annotated[float | None, instead("DEG", "XRAY's")] = None
     """Of the start, of the detector about the central ray."""
     isocenter: Annotated[
-        tuple[float, float, float] | None, _instead("X Y Z", "the volume's center")
+        tuple[float, float, float] | None, instead("X Y Z", "the volume's center")
     ] = None
     """Of the start: where the C-arm turns about, world mm (RAS+)."""
-    landmarks_3d: Annotated[Path | None, _instead("FILE", "none")] = None
+    landmarks_3d: Annotated[Path | None, instead("FILE", "none")] = None
     """Points in the CT: .fcsv or .mrk.json of 3D Slicer, .csv (name,x,y,z in RAS)."""
-    landmarks_2d: Annotated[Path | None, _instead("FILE", "none")] = None
+    landmarks_2d: Annotated[Path | None, instead("FILE", "none")] = None
     """The same points in XRAY: .csv (name,row,column), pixels counted from 0."""
     search: bool = False
     """Search all around the start first, for starts that are far off."""
     search_rotation: Annotated[
-        float | None, _instead("DEG", f"{_SEARCH_ROTATION:g}")
+        float | None, instead("DEG", f"{_SEARCH_ROTATION:g}")
     ] = None
     """Standard deviation of the search about each axis."""
     search_translation: Annotated[
-        float | None, _instead("MM", f"{_SEARCH_TRANSLATION:g}")
+        float | None, instead("MM", f"{_SEARCH_TRANSLATION:g}")
     ] = None
     """Standard deviation of the search along each axis."""
     similarity: Literal[
+        "correlation-ratio",
         "gradient-ncc",
         "ncc",
         "patch-ncc",
         "multiscale-ncc",
         "gradient-orientation",
         "mutual-information",
-    ] = "gradient-ncc"
-    """What is maximized. Gradients: edges, whatever the exposure; patches: against
-    tools in the image; mutual information: against curves of gray values."""
+    ] = "correlation-ratio"
+    """What is maximized. Correlation ratio: edges, their contrast fitted, against
+    scatter and curves of gray values; gradients: edges; patches: against tools in the
+    image; mutual information: against any change of gray values."""
     animate: bool = False
     """Write the way there as run.gif too."""
     debug: bool = False
@@ -311,12 +303,14 @@ class Register:
         return points, pixels
 
     def _similarity(self) -> Similarity:
+        from synthex_jax.registration.correlation_ratio import GradientCorrelationRatio
         from synthex_jax.registration.gradients import GradientNCC, GradientOrientation
         from synthex_jax.registration.information import MutualInformation
         from synthex_jax.registration.patches import MultiscaleNCC, PatchNCC
         from synthex_jax.registration.similarity import NCC
 
         make = {
+            "correlation-ratio": GradientCorrelationRatio.create,
             "gradient-ncc": GradientNCC.create,
             "ncc": NCC,
             "patch-ncc": PatchNCC.create,

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
+from synthex_jax.cli.arguments import VIEWS, CtName, instead
+
 if TYPE_CHECKING:
     from synthex_jax.cli.tiers import Tier
     from synthex_jax.geometry.camera import Camera
@@ -22,36 +24,18 @@ _KINDS = {
     "display": "gray values",
     "raw": "detector readings",
 }
-_VIEWS = {
-    "ap": "AP",
-    "pa": "PA",
-    "left-lateral": "left lateral",
-    "right-lateral": "right lateral",
-}
-
-
-def _instead(metavar: str, default: str) -> object:
-    """How an option that may be left out stands in the help."""
-    return tyro.conf.arg(metavar=metavar, help_behavior_hint=f"(default: {default})")
 
 
 @dataclass(frozen=True)
 class Render:
     """Render a radiograph of a CT: angles in degrees, lengths in mm."""
 
-    ct: Annotated[
-        tyro.conf.Positional[str],
-        tyro.conf.arg(
-            metavar="CT",
-            help="NIfTI or NRRD file, DICOM folder, sample (chest, pelvis; downloaded "
-            "once), or phantom (phantom-pelvis, phantom-thorax).",
-        ),
-    ]
+    ct: CtName
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("xray.png")
     """Where to: .png gray values; .nii, .nii.gz, .npy or .npz the values themselves."""
     view: Annotated[
         Literal["ap", "pa", "left-lateral", "right-lateral"] | None,
-        _instead("{ap,pa,left-lateral,right-lateral}", "the angles"),
+        instead("{ap,pa,left-lateral,right-lateral}", "the angles"),
     ] = None
     """A view by name."""
     orbital: float = 0.0
@@ -62,47 +46,47 @@ class Render:
     roll: float = 0.0
     """Of the detector about the central ray."""
     isocenter: Annotated[
-        tuple[float, float, float] | None, _instead("X Y Z", "the volume's center")
+        tuple[float, float, float] | None, instead("X Y Z", "the volume's center")
     ] = None
     """Where the C-arm turns about, world mm (RAS+)."""
     device: Literal["generic", "cios-fusion", "loop-x"] = "generic"
     """The C-arm: its detector and distances."""
-    size: Annotated[tuple[int, ...] | None, _instead("ROWS [COLS]", "the device's")] = (
+    size: Annotated[tuple[int, ...] | None, instead("ROWS [COLS]", "the device's")] = (
         None
     )
     """Pixels that the detector is read out with; one number for a square."""
-    pitch: Annotated[float | None, _instead("MM", "the device's panel over --size")] = (
+    pitch: Annotated[float | None, instead("MM", "the device's panel over --size")] = (
         None
     )
     """Of a pixel; the detector then measures --size times this."""
-    source_to_detector: Annotated[float | None, _instead("MM", "the device's")] = None
+    source_to_detector: Annotated[float | None, instead("MM", "the device's")] = None
     """Distance from the source to the detector."""
     tier: Literal["naive", "heuristic", "realistic"] = "naive"
     """How the image is made. Naive: one energy, water of varying density. Heuristic:
     the same without what is below -130 HU. Realistic: a tube's spectrum, tissues, a
     detector with noise."""
-    energy: Annotated[float | None, _instead("KEV", "60")] = None
+    energy: Annotated[float | None, instead("KEV", "60")] = None
     """Photon energy of the naive and the heuristic tier."""
-    kvp: Annotated[float | None, _instead("KVP", "90")] = None
+    kvp: Annotated[float | None, instead("KVP", "90")] = None
     """Peak tube voltage, realistic tier."""
     filtration: Annotated[
-        tuple[str, ...] | None, _instead("'SUBSTANCE MM' ...", "'Al 4'")
+        tuple[str, ...] | None, instead("'SUBSTANCE MM' ...", "'Al 4'")
     ] = None
     """Filters in the beam, as 'Al 4' 'Cu 0.1', realistic tier."""
-    photons: Annotated[float | None, _instead("N", "automatic exposure")] = None
+    photons: Annotated[float | None, instead("N", "automatic exposure")] = None
     """A pixel, without a body, realistic tier."""
     scatter: bool = False
     """Add scattered photons, realistic tier."""
     scatter_model: Annotated[
-        Literal["kernel", "single"] | None, _instead("{kernel,single}", "kernel")
+        Literal["kernel", "single"] | None, instead("{kernel,single}", "kernel")
     ] = None
     """Fast convolution, or single scatter through the body (seconds a view)."""
-    metal: Annotated[str | None, _instead("NAME", "titanium if the CT shows metal")] = (
+    metal: Annotated[str | None, instead("NAME", "titanium if the CT shows metal")] = (
         None
     )
     """What the CT's metal is: titanium, stainless steel, cobalt-chrome, ... or none;
     realistic tier."""
-    seed: Annotated[int | None, _instead("N", "0")] = None
+    seed: Annotated[int | None, instead("N", "0")] = None
     """Of the noise, realistic tier."""
     processing: Literal["log", "display", "raw"] = "log"
     """What is written: log, attenuation; display, as a workstation shows it; raw, as
@@ -110,7 +94,7 @@ class Render:
     prefilter: bool = False
     """Undo the blur of interpolation: sharper edges, more noise."""
     window: Annotated[
-        tuple[float, float] | None, _instead("BLACK WHITE", "percentiles 2 and 99.8")
+        tuple[float, float] | None, instead("BLACK WHITE", "percentiles 2 and 99.8")
     ] = None
     """Values shown black and white."""
     invert: bool = False
@@ -204,7 +188,7 @@ class Render:
 
         isocenter = ct.center if self.isocenter is None else jnp.array(self.isocenter)
         if self.view is not None:
-            return carm.view(_VIEWS[self.view], isocenter=isocenter)
+            return carm.view(VIEWS[self.view], isocenter=isocenter)
         angles = jnp.deg2rad(jnp.array([self.orbital, self.angular, self.roll]))
         return carm.at(*angles, isocenter=isocenter)
 

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from synthex_jax.checks import require
+from synthex_jax.cli.arguments import VIEWS
 from synthex_jax.files import existing, naming
 from synthex_jax.geometry import convert
 from synthex_jax.geometry.camera import Camera
@@ -21,13 +22,6 @@ from synthex_jax.radiographs.radiograph import Radiograph
 from synthex_jax.registration.pnp import PnPStatus, pose_from_landmarks
 from synthex_jax.typing import ArrayLike, Shape2
 from synthex_jax.viz.orientation import view_name
-
-VIEWS = {
-    "ap": "AP",
-    "pa": "PA",
-    "left-lateral": "left lateral",
-    "right-lateral": "right lateral",
-}
 
 # Of pixels' sides, one to the other: a device's panel binned to whole pixels.
 _SAME_WITHIN = 0.01

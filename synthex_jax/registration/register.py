@@ -21,7 +21,7 @@ from synthex_jax.registration.pyramid import LEVELS, Level
 from synthex_jax.registration.rigid_bodies import Cameras, RigidBodies
 from synthex_jax.registration.search import Search
 from synthex_jax.registration.similarity import Similarity
-from synthex_jax.registration.stages import Outcome, solved
+from synthex_jax.registration.stages import solved
 from synthex_jax.typing import Image, Scalar
 from synthex_jax.volumes.volume import Volume
 
@@ -151,16 +151,7 @@ def register(
     problem = RigidBodies.create(
         [fixed], [body], cameras, views, projector=projector, unknown=unknown
     )
-    return _registration(
-        solved(
-            problem,
-            cameras,
-            similarity=similarity,
-            levels=levels,
-            optimizer=optimizer,
-            search=search,
-        )
-    )
+    return _registration(problem, cameras, similarity, levels, optimizer, search)
 
 
 def register_views(
@@ -185,16 +176,7 @@ def register_views(
     problem = RigidBodies.create(
         fixed, [body], cameras, weights, projector=projector, unknown=unknown
     )
-    return _registration(
-        solved(
-            problem,
-            cameras,
-            similarity=similarity,
-            levels=levels,
-            optimizer=optimizer,
-            search=search,
-        )
-    )
+    return _registration(problem, cameras, similarity, levels, optimizer, search)
 
 
 def register_bodies(
@@ -220,19 +202,25 @@ def register_bodies(
     problem = RigidBodies.create(
         [fixed], bodies, cameras, views, projector=projector, unknown=unknown
     )
-    return _registration(
-        solved(
-            problem,
-            cameras,
-            similarity=similarity,
-            levels=levels,
-            optimizer=optimizer,
-            search=search,
-        )
+    return _registration(problem, cameras, similarity, levels, optimizer, search)
+
+
+def _registration(
+    problem: RigidBodies,
+    start: Cameras,
+    similarity: Similarity,
+    levels: Sequence[Level],
+    optimizer: Optimizer | None,
+    search: Search | None,
+) -> Registration:
+    found = solved(
+        problem,
+        start,
+        similarity=similarity,
+        levels=levels,
+        optimizer=optimizer,
+        search=search,
     )
-
-
-def _registration(found: Outcome) -> Registration:
     way = found.way
     poses = [
         jnp.stack([_matrices(views[0]) for views in cameras], axis=1)
