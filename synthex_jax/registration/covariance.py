@@ -7,14 +7,14 @@ $$ H = -J^T \frac{\partial^2 S}{\partial m^2} J, \quad
    G = J^T \frac{\partial^2 S}{\partial m \partial f}, $$
 
 and J the image's Jacobian. The noise is what is left of f after the best gain and
-offset of m. Its standard deviation is that of the pixels around, and neighbors are as
-correlated as they are on average, which a detector's blur makes them (kernel weights of
-Newey and West 1987, Econometrica 55).
+offset of m, less its mean over the pixels around: what scatter and beam hardening leave
+varies slowly, and is an error of the model, not noise. Its standard deviation is that
+of the pixels around, and neighbors are as correlated as they are on average, which a
+detector's blur makes them (kernel weights of Newey and West 1987, Econometrica 55).
 """
 
 from __future__ import annotations
 
-from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -112,23 +112,28 @@ def _second_derivatives(
 
 
 def _left_over(image: Image, fixed: Image, weights: Image) -> Image:
-    """The radiograph less the best gain and offset of the rendering."""
+    """The radiograph less the best gain and offset of the rendering, without trends."""
     total = jnp.sum(weights)
     x = image - jnp.sum(weights * image) / total
     y = fixed - jnp.sum(weights * fixed) / total
     square = jnp.sum(weights * x * x)
     flat = square == 0
     gain = jnp.sum(weights * x * y) / jnp.where(flat, 1, square)
-    return y - jnp.where(flat, 0, gain) * x
+    left = y - jnp.where(flat, 0, gain) * x
+    seen = (weights > 0).astype(left.dtype)
+    return left - _sum_around(seen * left) / at_least(_sum_around(seen), 1.0)
+
+
+def _sum_around(image: Image) -> Image:
+    window = jnp.ones((_WINDOW, _WINDOW), image.dtype)
+    return convolve(image, window, mode="same")
 
 
 def _noise_through(
     slopes: Float[Array, "n rows cols"], noise: Image, seen: Image
 ) -> Square:
     """Covariance of the sums of slopes times noise; seen is 0 where it is unknown."""
-    window = jnp.ones((_WINDOW, _WINDOW), noise.dtype)
-    around = partial(convolve, in2=window, mode="same")
-    variance = around(seen * noise**2) / at_least(around(seen), 1.0)
+    variance = _sum_around(seen * noise**2) / at_least(_sum_around(seen), 1.0)
     silent = variance == 0
     deviation = jnp.where(silent, 0, jnp.sqrt(jnp.where(silent, 1, variance)))
     kernel = _correlation(seen * noise / jnp.where(silent, 1, deviation))
@@ -140,15 +145,22 @@ def _noise_through(
 
 
 def _correlation(noise: Image) -> Float[Array, "lags lags"]:
-    """Of pixels so far apart, falling to 0 at the reach; 1 in the middle."""
+    """Of pixels so far apart, falling to 0 at the reach; about 1 in the middle.
+
+    Noise less its mean over n pixels has lost 1/n of its correlations' sum at each lag
+    within; it is given back.
+    """
     rows, cols = noise.shape
     spectrum = jnp.fft.rfft2(noise, (2 * rows, 2 * cols))
     products = jnp.fft.irfft2(jnp.abs(spectrum) ** 2, (2 * rows, 2 * cols))
     lags = np.arange(1 - _REACH, _REACH)
     taper = 1 - np.abs(lags) / _REACH
-    near = products[lags[:, None], lags] * np.outer(taper, taper)
+    tapers = jnp.asarray(np.outer(taper, taper), noise.dtype)
     power = products[0, 0]
-    return (near / jnp.where(power > 0, power, 1)).astype(noise.dtype)
+    near = products[lags[:, None], lags] / jnp.where(power > 0, power, 1)
+    around = _WINDOW**2
+    total = jnp.sum(tapers * near) / (1 - jnp.sum(tapers) / around)
+    return (tapers * (near + total / around)).astype(noise.dtype)
 
 
 def _sandwich(curvature: Square, meat: Square, white: Square) -> Square:

@@ -132,6 +132,12 @@ def test_covariance_is_the_scatter_of_noisy_registrations(rng):
     assert 0.8 < inside.mean() < 0.99
     along = twists[:, 3:] @ np.asarray(mean.rotation[:, 2])
     assert along.std() == pytest.approx(np.mean(depths), rel=0.3)
+    # What varies slowly, as scatter does, is no noise.
+    rows, cols = np.indices(problem.fixed[0].shape) / 40
+    trend = jnp.asarray(0.3 * np.cos(2 * rows) * np.sin(2 * cols), float)
+    bent = replace(noisy, fixed=(noisy.fixed[0] + trend,))
+    still = uncertainty(NCC(), bent, best)
+    assert float(still.depth[0, 0]) == pytest.approx(np.mean(depths), rel=0.2)
 
 
 def _twist(mean, camera):
