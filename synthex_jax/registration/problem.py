@@ -87,8 +87,12 @@ class Problem(Protocol[State]):
         """Mm, in each view's camera frame."""
         ...
 
-    def at_level(self, level: Level, state: State) -> tuple[Problem[State], State]:
-        """Both at a lower resolution."""
+    def at_level(self, level: Level) -> Problem[State]:
+        """The problem at a lower resolution."""
+        ...
+
+    def state_at(self, level: Level, state: State) -> State:
+        """A state of this problem as one at a lower resolution."""
         ...
 
     def near(self, state: State) -> Problem[State]:

@@ -156,19 +156,21 @@ class RigidBodies:
             ]
         )
 
-    def at_level(self, level: Level, state: Cameras) -> tuple[RigidBodies, Cameras]:
-        """The problem and its cameras at a lower resolution.
+    def at_level(self, level: Level) -> RigidBodies:
+        """The problem at a lower resolution.
 
         Pixels weigh by their weights; a remainder of the rows or columns is cut off at
         the end.
         """
         bodies = tuple(coarsened(body, level.spacing) for body in self.bodies)
-        factors = [factor_of(image, level) for image in self.fixed]
-        pairs = map(binned, self.fixed, self.weights, factors)
+        pairs = map(binned, self.fixed, self.weights, self._factors(level))
         fixed, weights = zip(*pairs, strict=True)
-        small = tuple(tuple(map(binned_camera, views, factors)) for views in state)
-        problem = replace(self, fixed=fixed, weights=weights, bodies=bodies)
-        return problem, small
+        return replace(self, fixed=fixed, weights=weights, bodies=bodies)
+
+    def state_at(self, level: Level, state: Cameras) -> Cameras:
+        """The cameras of the binned images."""
+        factors = self._factors(level)
+        return tuple(tuple(map(binned_camera, views, factors)) for views in state)
 
     def near(self, state: Cameras) -> RigidBodies:
         """The problem for poses that share the principal axes of a concrete state's.
@@ -192,6 +194,9 @@ class RigidBodies:
         return jax.tree.map(
             full_camera, state, small, is_leaf=lambda node: isinstance(node, Camera)
         )
+
+    def _factors(self, level: Level) -> list[int]:
+        return [factor_of(image, level) for image in self.fixed]
 
 
 def _box_points(body: Volume) -> Points:

@@ -91,12 +91,12 @@ class Search:
         Raises:
             ValueError: for a similarity that is no sum of squares.
         """
-        small, start = problem.at_level(self.level, state)
+        small = problem.at_level(self.level)
         courses = _tried(
             LevenbergMarquardt(self.iterations),
             self.level.similarity or similarity,
             small,
-            start,
+            problem.state_at(self.level, state),
             self._steps(problem.size),
             self.level.tolerance,
         )

@@ -73,16 +73,16 @@ def solved(
     if search is not None:
         starts = search.optima(problem, start, _squares(search, similarity))
     courses: list[Course] = []
+    small, measure = problem, similarity
     for level in levels:
-        runs = [_at(level, problem, s, similarity, optimizer) for s in starts]
+        small, measure = problem.at_level(level), level.similarity or similarity
+        begun = [problem.state_at(level, s) for s in starts]
+        runs = [_improved(small, s, measure, optimizer, level.tolerance) for s in begun]
         courses.append(_best(runs))
         starts = [problem.with_state_of(start, courses[-1].state)]
-    small, _ = problem.at_level(levels[-1], starts[0])
-    last, measure = courses[-1], levels[-1].similarity or similarity
-    small = small.near(last.state)
-    unsure = uncertainty(measure, small, last.state)
-    begun = small.with_state_of(last.state, problem.at_level(levels[-1], start)[1])
-    worse = unsure.similarity < mean_similarity(measure, small.near(begun), begun)
+    last, first = courses[-1], problem.state_at(levels[-1], start)
+    unsure = uncertainty(measure, small.near(last.state), last.state)
+    worse = unsure.similarity < mean_similarity(measure, small.near(first), first)
     status = jnp.where(worse, int(Status.DIVERGED), last.status)
     return Outcome(starts[0], status, unsure, _way(courses))
 
@@ -98,20 +98,18 @@ def _squares(search: Search, similarity: Similarity) -> LeastSquares:
     return similarity
 
 
-def _at(
-    level: Level,
+def _improved(
     problem: Problem,
-    state: PyTree,
+    start: PyTree,
     similarity: Similarity,
     optimizer: Optimizer | None,
+    tolerance: float,
 ) -> Course:
-    similarity = level.similarity or similarity
     if optimizer is None:
         squares = isinstance(similarity, LeastSquares)
         optimizer = LevenbergMarquardt() if squares else Adam()
-    small, start = problem.at_level(level, state)
-    small = small.near(start)
-    return optimizer.improved(similarity, small, start, tolerance=level.tolerance)
+    near = problem.near(start)
+    return optimizer.improved(similarity, near, start, tolerance=tolerance)
 
 
 def _best(courses: list[Course]) -> Course:

@@ -28,8 +28,8 @@ def prepared(camera, fixed):
     """A problem as the optimizer gets it, and its state."""
     cameras = ((camera,),)
     problem = RigidBodies.create([fixed], [blobs()], cameras)
-    small, seen = problem.at_level(LEVEL, cameras)
-    return small.near(seen), seen
+    seen = problem.state_at(LEVEL, cameras)
+    return problem.at_level(LEVEL).near(seen), seen
 
 
 def improved(problem, cameras, iterations=20):

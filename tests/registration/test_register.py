@@ -119,7 +119,8 @@ def test_adam_finds_what_has_no_residuals(body, fixed):
     truth = view()
     cameras = ((truth.moved(0.5 * START, about=MIDDLE),),)
     problem = RigidBodies.create([fixed], [body], cameras)
-    small, seen = problem.at_level(LEVELS[0], cameras)
+    small = problem.at_level(LEVELS[0])
+    seen = problem.state_at(LEVELS[0], cameras)
     course = Adam.create(1.0, iterations=120).improved(
         MutualInformation.create(24), small.near(seen), seen, tolerance=0.02
     )
