@@ -70,6 +70,7 @@ if TYPE_CHECKING:
     from synthex_jax.registration.register import register as register
     from synthex_jax.registration.register import register_bodies as register_bodies
     from synthex_jax.registration.register import register_views as register_views
+    from synthex_jax.registration.register_tool import register_tool as register_tool
     from synthex_jax.registration.search import Search as Search
     from synthex_jax.registration.similarity import NCC as NCC
     from synthex_jax.registration.similarity import SSD as SSD
@@ -163,6 +164,7 @@ _HOME = {
     "register": "registration.register",
     "register_views": "registration.register",
     "register_bodies": "registration.register",
+    "register_tool": "registration.register_tool",
     "Search": "registration.search",
     "LevenbergMarquardt": "registration.levenberg_marquardt",
     "Adam": "registration.first_order",

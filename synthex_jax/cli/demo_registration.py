@@ -22,7 +22,7 @@ from synthex_jax.registration.metrics import (
     mean_target_registration_error,
 )
 from synthex_jax.registration.pyramid import Level
-from synthex_jax.registration.register import History, register
+from synthex_jax.registration.register import BodyHistory, register
 from synthex_jax.rendering import line_integrals
 from synthex_jax.typing import ArrayLike, Image, Points, Scalar
 from synthex_jax.viz.edges import draw_edges, edges
@@ -104,7 +104,7 @@ def _errors(
 def _picture(
     fixed: Image,
     images: Sequence[Image],
-    history: History,
+    history: BodyHistory,
     errors: Mapping[str, ArrayLike],
 ) -> Figure:
     """Edges and borders at the start and the end, and the way between."""

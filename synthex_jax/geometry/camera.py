@@ -26,7 +26,6 @@ from synthex_jax.typing import (
     ProjectionMatrix,
     Scalar,
     Shape2,
-    Twist,
     Vector2,
     Vector3,
 )
@@ -266,7 +265,7 @@ class Camera:
         """
         return replace(
             self,
-            world_from_camera=_motion_about(jnp.asarray(twist, dtype=float), about)
+            world_from_camera=RigidTransform.from_twist(twist, about=about)
             @ self.world_from_camera,
         )
 
@@ -347,13 +346,6 @@ def checked_shape(shape: Shape2) -> Shape2:
         f"shape must be two whole numbers (rows, cols) of at least 1, got {shape}",
     )
     return sizes[0], sizes[1]
-
-
-def _motion_about(twist: Twist, point: ArrayLike) -> RigidTransform:
-    point = jnp.asarray(point, dtype=float)
-    motion = RigidTransform.from_twist(twist)
-    shift = point - motion.rotate(point)
-    return RigidTransform(motion.rotation, motion.translation + shift)
 
 
 def _require_intrinsics(K: Matrix3, pitch: Vector2) -> None:

@@ -139,12 +139,25 @@ class RigidTransform:
         )
 
     @classmethod
-    def from_twist(cls, twist: ArrayLike) -> RigidTransform:
-        """The exponential of a twist: (3,) rotation in radians, then (3,) in mm."""
+    def from_twist(
+        cls, twist: ArrayLike, *, about: ArrayLike | None = None
+    ) -> RigidTransform:
+        """The exponential of a twist: (3,) rotation in radians, then (3,) in mm.
+
+        Args:
+            twist: (6,).
+            about: (3,), mm, the point that the rotation leaves in place; by default
+                the origin.
+        """
         twist = jnp.asarray(twist, dtype=float)
         require_shape("twist", twist, (6,))
         matrix = lie.se3_exp(twist)
-        return cls(matrix[:3, :3], matrix[:3, 3])
+        motion = cls(matrix[:3, :3], matrix[:3, 3])
+        if about is None:
+            return motion
+        point = jnp.asarray(about, dtype=float)
+        shift = point - motion.rotate(point)
+        return cls(motion.rotation, motion.translation + shift)
 
     @property
     def matrix(self) -> Matrix4:

@@ -1,16 +1,26 @@
 r"""Covariance of a pose: from the noise of the radiograph through the optimum's slope.
 
-At the optimum the similarity S of the rendering m and the radiograph f has no slope in
-the pose. To first order, noise n in f moves the pose by $t = H^{-1} G n$, with
+At the optimum the cost C of the rendering m and the radiograph f, half the squares of
+the residuals r, has no slope in the pose. To first order, noise n in f moves the pose
+by $t = H^{-1} G n$, with
 
-$$ H = -J^T \frac{\partial^2 S}{\partial m^2} J, \quad
-   G = J^T \frac{\partial^2 S}{\partial m \partial f}, $$
+$$ H = J^T \frac{\partial r}{\partial m}^T \frac{\partial r}{\partial m} J, \quad
+   G = -J^T \frac{\partial^2 C}{\partial m \partial f}, $$
 
-and J the image's Jacobian. The noise is what is left of f after the best gain and
-offset of m, less its mean over the pixels around: what scatter and beam hardening leave
-varies slowly, and is an error of the model, not noise. Its standard deviation is that
-of the pixels around, and neighbors are as correlated as they are on average, which a
-detector's blur makes them (kernel weights of Newey and West 1987, Econometrica 55).
+and J the image's Jacobian: as Gauss and Newton do, without the residuals' curvature,
+which where the model is wrong takes more from H than the images' curvature, unknown,
+gives back. Of a similarity without residuals C is its negative, and
+$H = J^T (\partial^2 C / \partial m^2) J$.
+
+The noise is what is left of f after the best gain and offset of m, less its mean over
+the pixels around: what scatter and beam hardening leave varies slowly, and is an error
+of the model, not noise. Its standard deviation is that of the pixels around, and
+neighbors are as correlated as they are on average, which a detector's blur makes them
+(kernel weights of Newey and West 1987, Econometrica 55).
+
+A prior adds its curvature L to H. It is off by as much as it says, so that
+$t = (H + L)^{-1} (G n + e)$ with e of covariance ``PRIOR`` L: where images show
+nothing, the prior's own covariance is what is left.
 """
 
 from __future__ import annotations
@@ -25,6 +35,7 @@ from jaxtyping import Array, Float, PyTree
 
 from synthex_jax.numerics import at_least, product
 from synthex_jax.registration.problem import (
+    PRIOR,
     Problem,
     Step,
     metrics,
@@ -32,7 +43,7 @@ from synthex_jax.registration.problem import (
     no_step,
     whitening,
 )
-from synthex_jax.registration.similarity import Similarity
+from synthex_jax.registration.similarity import LeastSquares, Similarity
 from synthex_jax.typing import Image, Scalar
 
 # Pixels: noise is correlated over less than this; detectors blur over two or three.
@@ -84,10 +95,19 @@ def uncertainty(similarity: Similarity, problem: Problem, state: PyTree) -> Unce
         total = total + similarity(image, fixed, weights)
         curvature = curvature + h
         meat = meat + _noise_through(g, noise, (weights > 0).astype(noise.dtype))
+    held = _held(similarity, problem, state)
     white = whitening(metrics(movements(problem, state), depth=1.0))
-    covariance = _sandwich(curvature, meat, white)
+    covariance = _sandwich(curvature + held, meat + PRIOR * held, white)
     mean = total / len(images)
     return Uncertainty(mean, covariance, *_spreads(covariance, problem, state))
+
+
+def _held(similarity: Similarity, problem: Problem, state: PyTree) -> Square:
+    """Curvature of what the prior adds to C."""
+    expected = lambda step: problem.prior(problem.moved(state, step))
+    slopes = jax.jacfwd(expected)(no_step(problem))
+    half = 1 if isinstance(similarity, LeastSquares) else 2
+    return half * PRIOR * product(slopes.T, slopes)
 
 
 def _second_derivatives(
@@ -97,17 +117,31 @@ def _second_derivatives(
     fixed: Image,
     weights: Image,
 ) -> tuple[Square, Float[Array, "n rows cols"]]:
-    """-J^T S_mm J, and the images J^T S_mf."""
+    """H, and the images G."""
+    squares = isinstance(similarity, LeastSquares)
 
-    def along(column: Image) -> tuple[Image, Image]:
+    def residuals(m: Image, f: Image) -> Float[Array, "_"]:
+        assert isinstance(similarity, LeastSquares)
+        return similarity.residuals(m, f, weights)
+
+    def cost(m: Image, f: Image) -> Scalar:
+        if squares:
+            return jnp.sum(residuals(m, f) ** 2) / 2
+        return -similarity(m, f, weights)
+
+    def along(column: Image) -> tuple[Array, Image]:
         def slope(m: Image, f: Image) -> Scalar:
-            return jax.jvp(lambda x: similarity(x, f, weights), (m,), (column,))[1]
+            return jax.jvp(lambda x: cost(x, f), (m,), (column,))[1]
 
-        return jax.grad(slope, argnums=(0, 1))(image, fixed)
+        by_image, by_fixed = jax.grad(slope, argnums=(0, 1))(image, fixed)
+        if squares:
+            by_image = jax.jvp(lambda m: residuals(m, fixed), (image,), (column,))[1]
+        return by_image, -by_fixed
 
     by_image, by_fixed = jax.lax.map(along, columns)
     n = len(columns)
-    h = -product(columns.reshape(n, -1), by_image.reshape(n, -1).T)
+    left = by_image if squares else columns
+    h = product(left.reshape(n, -1), by_image.reshape(n, -1).T)
     return (h + h.T) / 2, by_fixed
 
 

@@ -15,13 +15,13 @@ from synthex_jax.checks import require
 from synthex_jax.numerics import product
 from synthex_jax.registration.course import Course, Trace
 from synthex_jax.registration.problem import (
+    PRIOR,
     Problem,
     Step,
     length,
     metrics,
     movements,
     no_step,
-    overlaps,
     whitening,
 )
 from synthex_jax.registration.similarity import Similarity
@@ -97,18 +97,20 @@ def _improved(
     dtype = problem.fixed[0].dtype
 
     def dissimilarity(step: Step, state: PyTree) -> tuple[Scalar, tuple[Image, ...]]:
-        images = problem.images(problem.moved(state, step))
+        moved = problem.moved(state, step)
+        images = problem.images(moved)
         values = [
             similarity(*triple)
             for triple in zip(images, problem.fixed, problem.weights, strict=True)
         ]
-        return -sum(values[1:], start=values[0]), images
+        held = PRIOR * jnp.sum(problem.prior(moved) ** 2)
+        return held - sum(values[1:], start=values[0]), images
 
     def advanced(state: _State) -> _State:
         (cost, images), slope = jax.value_and_grad(dissimilarity, has_aux=True)(
             no_step(problem), state.present
         )
-        cost = jnp.where(overlaps(problem, images), cost, jnp.inf)
+        cost = jnp.where(problem.overlaps(images), cost, jnp.inf)
         better = cost < state.cost
         best = jax.tree.map(partial(jnp.where, better), state.present, state.best)
         moves = movements(problem, state.present)

@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
@@ -26,6 +27,7 @@ from synthex_jax.checks import require
 from synthex_jax.numerics import product
 from synthex_jax.registration.course import Course, Trace
 from synthex_jax.registration.problem import (
+    PRIOR,
     Movements,
     Problem,
     Step,
@@ -33,7 +35,6 @@ from synthex_jax.registration.problem import (
     metrics,
     movements,
     no_step,
-    overlaps,
     whitening,
 )
 from synthex_jax.registration.similarity import LeastSquares, Similarity
@@ -117,17 +118,19 @@ class NormalEquations(NamedTuple):
 def residual_jacobian(
     similarity: LeastSquares, problem: Problem, state: PyTree
 ) -> tuple[Residuals, Float[Array, "residuals n"], tuple[Image, ...]]:
-    """Residuals of all views, their Jacobian in all unknowns, and the images."""
+    """Residuals of all views and the prior, their Jacobian, and the images."""
 
     def residuals(step: Step) -> tuple[Residuals, tuple[Residuals, tuple[Image, ...]]]:
-        images = problem.images(problem.moved(state, step))
+        moved = problem.moved(state, step)
+        images = problem.images(moved)
         parts = [
             similarity.residuals(image, fixed, weights)
             for image, fixed, weights in zip(
                 images, problem.fixed, problem.weights, strict=True
             )
         ]
-        r = jnp.concatenate(parts)
+        prior = np.sqrt(PRIOR) * problem.prior(moved)
+        r = jnp.concatenate([*parts, prior])
         return r, (r, images)
 
     jacobian, (r, images) = jax.jacfwd(residuals, has_aux=True)(no_step(problem))
@@ -139,7 +142,7 @@ def normal_equations(
 ) -> NormalEquations:
     """What a step needs to know."""
     r, jacobian, images = residual_jacobian(similarity, problem, state)
-    cost = jnp.where(overlaps(problem, images), product(r, r), jnp.inf)
+    cost = jnp.where(problem.overlaps(images), product(r, r), jnp.inf)
     return NormalEquations(cost, product(jacobian.T, jacobian), product(jacobian.T, r))
 
 

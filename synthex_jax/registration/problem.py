@@ -36,9 +36,8 @@ Movements: TypeAlias = tuple[Float[Array, "_ 3 _"], ...]
 
 Metrics: TypeAlias = Float[Array, "things n n"]
 
-# A view in which less than this share of the weighted pixels lies behind the body says
-# nothing about the pose.
-_LEAST_OVERLAP = 0.01
+PRIOR = 1e-3
+"""What a standard deviation off costs, of a similarity up to 1: what noise is worth."""
 
 State = TypeVar("State", bound=Any)
 
@@ -68,11 +67,32 @@ class Problem(Protocol[State]):
         ...
 
     def images(self, state: State) -> tuple[Image, ...]:
-        """One (rows, cols) a view, differentiable; 0 where nothing is."""
+        """One (rows, cols) a view, differentiable."""
+        ...
+
+    def overlaps(self, images: tuple[Image, ...]) -> Bool[Array, ""]:
+        """Whether every view shows enough of the things where weights are not zero."""
+        ...
+
+    def prior(self, state: State) -> Float[Array, "_"]:
+        """How far from where it is expected, in standard deviations.
+
+        None where nothing is expected. ``PRIOR`` times their squares adds to the
+        dissimilarity, which holds what images do not show.
+        """
         ...
 
     def moved(self, state: State, step: Step) -> State:
         """The state after a step."""
+        ...
+
+    def spread(self, rotation: float, translation: float) -> Float[np.ndarray, "n"]:
+        """Standard deviations of the unknowns where poses are spread so much.
+
+        Args:
+            rotation: radians about each axis.
+            translation: mm along each axis.
+        """
         ...
 
     def sightings(self, state: State) -> Sightings:
@@ -148,13 +168,13 @@ def mean_similarity(
     return jnp.mean(jnp.stack(list(values)))
 
 
-def overlaps(problem: Problem[State], images: tuple[Image, ...]) -> Bool[Array, ""]:
-    """(): whether every view shows enough of the things where weights are not zero."""
+def least_share(images: Sequence[Image], weights: Sequence[Image]) -> Float[Array, ""]:
+    """(): share of the weighted pixels above 0, in the view that has the least."""
     shares = [
         jnp.sum(jnp.where(image > 0, weight, 0)) / jnp.sum(weight)
-        for image, weight in zip(images, problem.weights, strict=True)
+        for image, weight in zip(images, weights, strict=True)
     ]
-    return jnp.min(jnp.stack(shares)) > _LEAST_OVERLAP
+    return jnp.min(jnp.stack(shares))
 
 
 def no_step(problem: Problem[State]) -> Step:
@@ -195,6 +215,18 @@ def checked_images(
     for image, weight, camera in zip(images, weights, cameras, strict=True):
         _require_image(image, weight, camera)
     return images, weights
+
+
+def require_between(name: str, thing: str, center: Vector3, camera: Camera) -> None:
+    """Refuse a thing that the beam cannot meet."""
+    if not is_concrete(center, camera):
+        return
+    depth, far = float(camera.depth(center)), float(camera.source_to_detector)
+    require(
+        0 < depth < far,
+        f"{name} must have {thing} between source and detector, but its center is at "
+        f"{depth:.6g} mm from the source, the detector at {far:.6g} mm",
+    )
 
 
 def _require_image(image: Image, weight: Weights, camera: Camera) -> None:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, Int
 
 from synthex_jax.geometry.camera import Camera
@@ -15,6 +14,7 @@ from synthex_jax.nouns import noun
 from synthex_jax.projectors.joseph import Joseph
 from synthex_jax.registration.correlation_ratio import GradientCorrelationRatio
 from synthex_jax.registration.course import Optimizer
+from synthex_jax.registration.history import History
 from synthex_jax.registration.intrinsics import Intrinsics
 from synthex_jax.registration.problem import Weights
 from synthex_jax.registration.pyramid import LEVELS, Level
@@ -28,27 +28,14 @@ from synthex_jax.volumes.volume import Volume
 
 @noun
 @dataclass(frozen=True)
-class History:
-    """The way of a registration, iteration by iteration, from coarse to fine.
-
-    Its arrays have room for all iterations that the levels allow.
+class BodyHistory(History):
+    """The way of bodies.
 
     Attributes:
-        level: (n,), which level, counted from 0; -1 where no iteration was taken.
-        cost: (n,), dissimilarity of the best pose so far at this level.
-        movement: (n,), mm that the body would move by the next step.
         world_from_camera: (n, bodies, 4, 4), pose of the first view of each body.
     """
 
-    level: Int[Array, "n"]
-    cost: Float[Array, "n"]
-    movement: Float[Array, "n"]
     world_from_camera: Float[Array, "n bodies 4 4"]
-
-    def taken(self) -> History:
-        """The iterations that were taken, of concrete arrays."""
-        is_taken = np.asarray(self.level) >= 0
-        return jax.tree.map(lambda leaf: leaf[is_taken], self)
 
 
 @noun
@@ -77,7 +64,7 @@ class Registration:
     covariance: Float[Array, "n n"]
     in_plane_std: Float[Array, "bodies views"]
     depth_std: Float[Array, "bodies views"]
-    history: History
+    history: BodyHistory
 
     @property
     def camera(self) -> Camera:
@@ -233,7 +220,9 @@ def _registration(
         covariance=found.unsure.covariance,
         in_plane_std=found.unsure.in_plane,
         depth_std=found.unsure.depth,
-        history=History(way.level, way.costs, way.movements, jnp.concatenate(poses)),
+        history=BodyHistory(
+            way.level, way.costs, way.movements, jnp.concatenate(poses)
+        ),
     )
 
 

@@ -9,7 +9,7 @@ from typing import TypeAlias
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from synthex_jax.checks import is_concrete, require
 from synthex_jax.geometry.camera import Camera
@@ -22,6 +22,8 @@ from synthex_jax.registration.problem import (
     Step,
     Weights,
     checked_images,
+    least_share,
+    require_between,
     sighted,
 )
 from synthex_jax.registration.pyramid import (
@@ -40,6 +42,9 @@ Cameras: TypeAlias = tuple[tuple[Camera, ...], ...]
 
 # Water has 0.02 / mm and tungsten 15 / mm at 60 keV: a body beyond is in HU.
 _MOST_ATTENUATION = 20.0
+# A view in which less than this share of the weighted pixels lies behind the bodies
+# says nothing about their poses.
+_LEAST_OVERLAP = 0.01
 # Noise of a reconstruction swings around 0 by a tenth of water.
 _LEAST_ATTENUATION = -0.02
 
@@ -100,7 +105,7 @@ class RigidBodies:
         for body, views in zip(bodies, cameras, strict=True):
             _require_body(body)
             for camera in views:
-                _require_between(body, camera)
+                require_between("start", "the body", body.center, camera)
         axes = tuple(tuple(projector.axis for _ in views) for views in cameras)
         return cls(images, weights, tuple(bodies), projector, unknown, axes)
 
@@ -121,6 +126,20 @@ class RigidBodies:
             ]
             images.append(sum(parts[1:], start=parts[0]))
         return tuple(images)
+
+    def overlaps(self, images: tuple[Image, ...]) -> Bool[Array, ""]:
+        """Whether every view shows enough of the bodies' sum."""
+        return least_share(images, self.weights) > _LEAST_OVERLAP
+
+    def prior(self, state: Cameras) -> Float[Array, "0"]:
+        """None: images show the poses."""
+        del state
+        return jnp.zeros(0, self.fixed[0].dtype)
+
+    def spread(self, rotation: float, translation: float) -> Float[np.ndarray, "n"]:
+        """Of the twists; lenses are not spread."""
+        twists = np.tile(np.repeat([rotation, translation], 3), len(self.bodies))
+        return np.pad(twists, (0, self.size - len(twists)))
 
     def moved(self, state: Cameras, step: Step) -> Cameras:
         """Each body's cameras after its twist about its center, and their lenses."""
@@ -227,14 +246,3 @@ def _require_body(body: Volume) -> None:
         "in HU becomes that by ct.attenuation()",
     )
     require(high > 0, "body must attenuate somewhere, but all its voxels are 0")
-
-
-def _require_between(body: Volume, camera: Camera) -> None:
-    if not is_concrete(body.affine, camera):
-        return
-    depth, far = float(camera.depth(body.center)), float(camera.source_to_detector)
-    require(
-        0 < depth < far,
-        "start must have the body between source and detector, but its center is at "
-        f"{depth:.6g} mm from the source, the detector at {far:.6g} mm",
-    )

@@ -97,23 +97,19 @@ class Search:
             self.level.similarity or similarity,
             small,
             problem.state_at(self.level, state),
-            self._steps(problem.size),
+            self._steps(problem.spread(self.rotation, self.translation)),
             self.level.tolerance,
         )
         best = _different(small, courses, self.kept, self.level.spacing)
         chosen = [jax.tree.map(lambda leaf, i=i: leaf[i], courses.state) for i in best]
         return [problem.with_state_of(state, one) for one in chosen]
 
-    def _steps(self, size: int) -> Float[Array, "starts n"]:
-        """Quasi-random, normally distributed, zero first; of poses, nothing else."""
+    def _steps(self, spread: Float[np.ndarray, "n"]) -> Float[Array, "starts n"]:
+        """Quasi-random, normally distributed, zero first."""
         from scipy.stats import norm, qmc
 
-        poses = 6 * (size // 6)
-        uniform = qmc.Halton(poses, rng=_SEED).random(self.starts - 1)
-        scale = np.repeat([self.rotation, self.translation], 3)
-        twists = norm.ppf(uniform) * np.tile(scale, poses // 6)
-        steps = np.zeros((self.starts, size))
-        steps[1:, :poses] = twists
+        uniform = qmc.Halton(len(spread), rng=_SEED).random(self.starts - 1)
+        steps = np.vstack([np.zeros(len(spread)), norm.ppf(uniform) * spread])
         return jnp.asarray(steps, float)
 
 

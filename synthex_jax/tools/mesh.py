@@ -11,10 +11,12 @@ from jaxtyping import Array, Float, Int
 from synthex_jax.checks import is_concrete, require, require_finite
 from synthex_jax.geometry.transform import RigidTransform
 from synthex_jax.nouns import noun
-from synthex_jax.typing import ArrayLike, Scalar
+from synthex_jax.typing import ArrayLike, Points, Scalar
 
 # Of mm. What float32 tells apart at 10 cm.
 _PLACE_DECIMALS = 5
+# Enough to tell where a surface lies.
+_SURFACE_POINTS = 128
 
 
 @noun
@@ -113,6 +115,10 @@ class Mesh:
     def moved(self, transform: RigidTransform) -> Mesh:
         """The mesh in another frame: ``mesh_in_b.moved(a_from_b)``."""
         return replace(self, vertices=transform.apply(self.vertices))
+
+    def surface_points(self) -> Points:
+        """(n, 3), mm: vertices, of many every so many only."""
+        return self.vertices[:: max(1, len(self.vertices) // _SURFACE_POINTS)]
 
 
 def _require_closed(vertices: np.ndarray, faces: np.ndarray) -> None:

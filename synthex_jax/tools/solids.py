@@ -8,10 +8,12 @@ where it is missed, and finite everywhere.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar, runtime_checkable
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from synthex_jax.checks import (
@@ -24,7 +26,7 @@ from synthex_jax.checks import (
 )
 from synthex_jax.geometry.transform import RigidTransform, require_rotation
 from synthex_jax.nouns import noun
-from synthex_jax.numerics import product
+from synthex_jax.numerics import product, safe_norm
 from synthex_jax.tools.chords import (
     Chord,
     ball_chord,
@@ -62,6 +64,10 @@ class Solid(Protocol):
         """The solid in another frame: ``solid_in_b.moved(a_from_b)``."""
         ...
 
+    def surface_points(self) -> Points:
+        """(n, 3), mm: a few points that tell where its surface lies."""
+        ...
+
 
 @noun
 @dataclass(frozen=True)
@@ -94,6 +100,10 @@ class Sphere:
     def moved(self, transform: RigidTransform) -> Sphere:
         """The sphere in another frame."""
         return replace(self, center=transform.apply(self.center))
+
+    def surface_points(self) -> Points:
+        """(6, 3), mm, along the frame's axes."""
+        return self.center + self.radius * np.concatenate([np.eye(3), -np.eye(3)])
 
 
 @noun
@@ -147,6 +157,11 @@ class Box:
         turned = product(transform.rotation, self.rotation)
         return replace(self, center=transform.apply(self.center), rotation=turned)
 
+    def surface_points(self) -> Points:
+        """(8, 3), mm, its corners."""
+        signs = np.array(list(itertools.product((-0.5, 0.5), repeat=3)))
+        return self.center + product(signs * self.size, self.rotation.T)
+
 
 @dataclass(frozen=True)
 class _Axial:
@@ -155,10 +170,25 @@ class _Axial:
     start: Vector3
     end: Vector3
 
+    @property
+    def _radii(self) -> tuple[Scalar, Scalar]:
+        """At start and end."""
+        raise NotImplementedError
+
     def moved(self: AnyAxial, transform: RigidTransform) -> AnyAxial:
         """The solid in another frame: ``solid_in_b.moved(a_from_b)``."""
         start, end = transform.apply(self.start), transform.apply(self.end)
         return replace(self, start=start, end=end)
+
+    def surface_points(self) -> Points:
+        """(8, 3), mm, four about each end."""
+        axis = (self.end - self.start) / safe_norm(self.end - self.start)
+        # The frame's axis that is most across: what it turns about does not matter.
+        side = jnp.cross(axis, jnp.eye(3)[jnp.argmin(jnp.abs(axis))])
+        side = side / safe_norm(side)
+        ring = jnp.stack([side, -side, jnp.cross(axis, side), -jnp.cross(axis, side)])
+        ends = zip((self.start, self.end), self._radii, strict=True)
+        return jnp.concatenate([end + radius * ring for end, radius in ends])
 
 
 @noun
@@ -172,6 +202,10 @@ class Cylinder(_Axial):
     """
 
     radius: Scalar
+
+    @property
+    def _radii(self) -> tuple[Scalar, Scalar]:
+        return self.radius, self.radius
 
     @classmethod
     def create(cls, start: ArrayLike, end: ArrayLike, radius: ArrayLike) -> Cylinder:
@@ -187,8 +221,9 @@ class Cylinder(_Axial):
         self, origin: Vector3, directions: Points
     ) -> tuple[Distances, Distances]:
         """Where rays enter and leave, (..., 1) each, mm from their origin."""
-        radii = self.radius, self.radius
-        return _single(cone_chord(self.start, self.end, *radii, origin, directions))
+        return _single(
+            cone_chord(self.start, self.end, *self._radii, origin, directions)
+        )
 
 
 @noun
@@ -202,6 +237,10 @@ class Capsule(_Axial):
     """
 
     radius: Scalar
+
+    @property
+    def _radii(self) -> tuple[Scalar, Scalar]:
+        return self.radius, self.radius
 
     @classmethod
     def create(cls, start: ArrayLike, end: ArrayLike, radius: ArrayLike) -> Capsule:
@@ -240,6 +279,10 @@ class Cone(_Axial):
     start_radius: Scalar
     end_radius: Scalar
 
+    @property
+    def _radii(self) -> tuple[Scalar, Scalar]:
+        return self.start_radius, self.end_radius
+
     @classmethod
     def create(
         cls,
@@ -268,8 +311,9 @@ class Cone(_Axial):
         self, origin: Vector3, directions: Points
     ) -> tuple[Distances, Distances]:
         """Where rays enter and leave, (..., 1) each, mm from their origin."""
-        radii = self.start_radius, self.end_radius
-        return _single(cone_chord(self.start, self.end, *radii, origin, directions))
+        return _single(
+            cone_chord(self.start, self.end, *self._radii, origin, directions)
+        )
 
 
 @noun
@@ -285,6 +329,10 @@ class Tube(_Axial):
 
     radius: Scalar
     bore_radius: Scalar
+
+    @property
+    def _radii(self) -> tuple[Scalar, Scalar]:
+        return self.radius, self.radius
 
     @classmethod
     def create(

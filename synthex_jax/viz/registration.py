@@ -20,8 +20,9 @@ from PIL import ImageDraw, ImageFont
 from synthex_jax.checks import require, require_positive
 from synthex_jax.geometry.camera import Camera
 from synthex_jax.geometry.transform import RigidTransform
+from synthex_jax.registration.history import AnyHistory, History
 from synthex_jax.registration.pyramid import Level, coarsened
-from synthex_jax.registration.register import History
+from synthex_jax.registration.register import BodyHistory
 from synthex_jax.rendering import line_integrals
 from synthex_jax.typing import ArrayLike
 from synthex_jax.viz.animation import sweep
@@ -203,7 +204,7 @@ def registration_animation(
     )
 
 
-def _taken(history: History) -> History:
+def _taken(history: AnyHistory) -> AnyHistory:
     taken = history.taken()
     require(
         len(taken.level) > 0, "history must hold at least one iteration, none was taken"
@@ -286,7 +287,7 @@ def _frames(
     fixed: np.ndarray,
     body: Volume,
     camera: Camera,
-    taken: History,
+    taken: BodyHistory,
     chosen: Sequence[int],
 ) -> Iterator[UInt8[np.ndarray, "rows cols 3"]]:
     scale = _LONGER_SIDE / max(camera.shape)

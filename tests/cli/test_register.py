@@ -93,7 +93,7 @@ def ended(body, start, status):
         covariance=jnp.full((6, 6), jnp.inf),
         in_plane_std=jnp.full((1, 1), jnp.inf),
         depth_std=jnp.full((1, 1), jnp.inf),
-        history=module.History(
+        history=module.BodyHistory(
             level=jnp.zeros(0, int),
             cost=jnp.zeros(0),
             movement=jnp.zeros(0),

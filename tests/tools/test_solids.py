@@ -57,6 +57,15 @@ contains = {
 }
 
 
+@pytest.mark.parametrize("name", contains)
+def test_surface_points_lie_on_the_surface(name):
+    points = np.asarray(make()[name].surface_points(), np.float64)
+    middle = points.mean(0)
+    for scale, inside in ((0.999, True), (1.001, False)):
+        found = contains[name](middle + scale * (points - middle))
+        np.testing.assert_array_equal(found, inside)
+
+
 @jax.jit
 def intervals(solid, origin, directions):
     return solid.intervals(origin, directions)

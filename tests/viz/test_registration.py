@@ -9,7 +9,7 @@ from PIL import Image
 import synthex_jax as sx
 from synthex_jax import viz
 from synthex_jax.registration.pyramid import Level
-from synthex_jax.registration.register import History
+from synthex_jax.registration.register import BodyHistory
 from synthex_jax.viz.edges import band_passed, draw_edges, edge_pixels, edges
 from synthex_jax.viz.pairs import Pair
 
@@ -35,14 +35,14 @@ def body() -> sx.Volume:
 
 
 @pytest.fixture
-def history(camera) -> History:
+def history(camera) -> BodyHistory:
     """Five iterations at two of three levels, with room for eight."""
     cameras = [camera.moved([0, 0, 0, x, 0, 0]) for x in (20, 10, 4, 2, 0, 0, 0, 0)]
     poses = jnp.stack([each.world_from_camera.matrix for each in cameras])
     level = jnp.array([0, 0, 0, -1, 2, 2, -1, -1])
     cost = jnp.array([0.8, 0.3, 0.2, 0.0, 0.4, 0.3, 0.0, 0.0])
     movement = jnp.array([20.0, 5.0, 0.1, 0.0, 1.0, 0.01, 0.0, 0.0])
-    return History(level, cost, movement, poses[:, None])
+    return BodyHistory(level, cost, movement, poses[:, None])
 
 
 def drawn(figure) -> np.ndarray:
