@@ -7,10 +7,11 @@ have none, pass.
 from __future__ import annotations
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from synthex_jax.typing import ArrayLike
+from synthex_jax.typing import ArrayLike, Scalar
 
 
 def require(condition: bool | np.bool_, message: str) -> None:
@@ -53,6 +54,14 @@ def require_positive(name: str, value: ArrayLike, unit: str = "") -> None:
         bool(np.all(np.isfinite(concrete) & (concrete > 0))),
         f"{name} must be positive{' ' + unit if unit else ''}, got {concrete}",
     )
+
+
+def positive_scalar(name: str, value: ArrayLike, unit: str = "") -> Scalar:
+    """A number as an array, refused unless it is one and above zero."""
+    number = jnp.asarray(value, float)
+    require_shape(name, number, ())
+    require_positive(name, number, unit)
+    return number
 
 
 def require_not_negative(name: str, value: ArrayLike, unit: str = "") -> None:

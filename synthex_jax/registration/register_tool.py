@@ -110,9 +110,10 @@ def register_tool(
     """The pose of a tool, and its joints, from radiographs with known cameras.
 
     Pure, and traceable in the radiographs, their weights, backgrounds and the start.
-    One view shows a thin tool's depth and its tilt towards the detector badly, and a
-    tool tilted away looks much as one tilted towards it: start on the right side,
-    search, or give two views.
+    One view shows a thin tool's depth and its tilt towards the detector badly: expect
+    centimeters, and where the tilt is small the mirrored one; give two views where that
+    matters. Start within about the tool's width in the image: away from it, or with
+    joints far off, the end may be another optimum, which a much lower similarity tells.
 
     Args:
         fixed: one (rows, cols) a view: attenuation (``log_image``), up to a gain and
@@ -128,7 +129,7 @@ def register_tool(
         surface_std: mm, how far the tool's surface may be from the start's, root mean
             square: holds what the images do not show.
         joints_std: how far joints may be from the start's, likewise; the default is
-            that of ``random_angles``, radians.
+            about that of ``ContinuumManipulator.random_angles``, radians.
         axisymmetric: whether the tool looks alike however it turns about its z axis,
             as wires and drills do: that angle stays as it is, static.
         similarity: what to maximize, where the level has none of its own; the default
@@ -136,7 +137,8 @@ def register_tool(
         weights: one (rows, cols) a view, not negative; 0 where pixels do not count.
         levels: resolutions, coarse to fine.
         optimizer: of the levels.
-        search: the global stage, for starts that are far off; joints start as given.
+        search: the global stage, for starts that are far off; joints are spread by
+            ``joints_std``.
 
     Raises:
         ValueError: for radiographs that show nothing or are not finite, shapes that do

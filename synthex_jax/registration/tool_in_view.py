@@ -11,9 +11,9 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from synthex_jax.checks import (
+    positive_scalar,
     require,
     require_finite,
-    require_positive,
     require_shape,
 )
 from synthex_jax.geometry.camera import Camera
@@ -149,16 +149,6 @@ class ToolInView:
         images, weights = checked_images(fixed, weights, cameras)
         if background is not None:
             images = _less(images, background, weights)
-        numbers = []
-        for name, value in (
-            ("energy", energy),
-            ("surface_std", surface_std),
-            ("joints_std", joints_std),
-        ):
-            require_shape(name, value, ())
-            require_positive(name, value)
-            numbers.append(jnp.asarray(value, float))
-        energy, surface_std, joints_std = numbers
         require(
             start.joints.ndim == 1,
             f"joints must have shape (joints,), got {start.joints.shape}",
@@ -169,10 +159,10 @@ class ToolInView:
             weights,
             tuple(cameras),
             maker,
-            energy,
+            positive_scalar("energy", energy, "keV"),
             start,
-            surface_std,
-            joints_std,
+            positive_scalar("surface_std", surface_std, "mm"),
+            positive_scalar("joints_std", joints_std),
             turns,
             (1,) * len(images),
         )

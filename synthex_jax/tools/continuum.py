@@ -33,10 +33,10 @@ from jaxtyping import Array, Float, Int
 
 from synthex_jax.checks import (
     is_concrete,
+    positive_scalar,
     require,
     require_finite,
     require_positive,
-    require_shape,
 )
 from synthex_jax.geometry.transform import RigidTransform
 from synthex_jax.nouns import noun
@@ -108,11 +108,11 @@ class ContinuumManipulator:
                 fewer than one notch, ``sides`` that is no multiple of six, and an
                 unknown material.
         """
-        length = _positive("length", length)
-        outer = _positive("outer_diameter", outer_diameter)
-        inner = _positive("inner_diameter", inner_diameter)
-        width = _positive("notch_width", notch_width)
-        bridge = _positive("bridge_angle", bridge_angle)
+        length = positive_scalar("length", length)
+        outer = positive_scalar("outer_diameter", outer_diameter)
+        inner = positive_scalar("inner_diameter", inner_diameter)
+        width = positive_scalar("notch_width", notch_width)
+        bridge = positive_scalar("bridge_angle", bridge_angle)
         require(notches >= 1, f"notches must be at least 1, got {notches}")
         require(
             sides >= 6 and sides % 6 == 0,
@@ -140,7 +140,7 @@ class ContinuumManipulator:
             inner,
             width,
             bridge,
-            _positive("shaft_length", shaft_length),
+            positive_scalar("shaft_length", shaft_length),
             material(body_material),
             material(shaft_material),
             notches,
@@ -269,13 +269,6 @@ class ContinuumManipulator:
             f"meet, the spline through them reaches {most:.4f}; bend less, or make "
             "notch_width larger",
         )
-
-
-def _positive(name: str, value: ArrayLike) -> Scalar:
-    number = jnp.asarray(value, float)
-    require_shape(name, number, ())
-    require_positive(name, number)
-    return number
 
 
 def _headings(joint_angles: Float[Array, "notches"]) -> Float[Array, "links"]:

@@ -15,9 +15,9 @@ from jaxtyping import Array, Float
 
 from synthex_jax.checks import (
     is_concrete,
+    positive_scalar,
     require,
     require_finite,
-    require_positive,
     require_shape,
 )
 from synthex_jax.geometry.transform import RigidTransform
@@ -103,10 +103,10 @@ def catheter(
             fewer than 10 sections, and what ``hollow_tube`` refuses.
     """
     control_points = _path("control_points", control_points)
-    outer = _positive("outer_diameter", outer_diameter) / 2
-    inner = _positive("inner_diameter", inner_diameter) / 2
-    on_tip = _positive("marker_length", marker_length)
-    thickness = _positive("marker_thickness", marker_thickness)
+    outer = positive_scalar("outer_diameter", outer_diameter, "mm") / 2
+    inner = positive_scalar("inner_diameter", inner_diameter, "mm") / 2
+    on_tip = positive_scalar("marker_length", marker_length, "mm")
+    thickness = positive_scalar("marker_thickness", marker_thickness, "mm")
     if is_concrete(outer, inner):
         require(
             bool(inner < outer),
@@ -202,11 +202,11 @@ def ecg_lead(
     require_finite("normal", normal)
     if is_concrete(normal):
         require(bool(np.any(np.asarray(normal))), "normal must not be zero")
-    wire_radius = _positive("wire_diameter", wire_diameter) / 2
-    stud_radius = _positive("stud_diameter", stud_diameter) / 2
-    disc_radius = _positive("disc_diameter", disc_diameter) / 2
-    height = _positive("stud_height", stud_height)
-    thickness = _positive("disc_thickness", disc_thickness)
+    wire_radius = positive_scalar("wire_diameter", wire_diameter, "mm") / 2
+    stud_radius = positive_scalar("stud_diameter", stud_diameter, "mm") / 2
+    disc_radius = positive_scalar("disc_diameter", disc_diameter, "mm") / 2
+    height = positive_scalar("stud_height", stud_height, "mm")
+    thickness = positive_scalar("disc_thickness", disc_thickness, "mm")
     require(sections >= 2, f"sections must be at least 2, got {sections}")
     centerline = natural_spline(path, jnp.linspace(0.0, 1.0, sections))
     down = -normal / safe_norm(normal)
@@ -224,13 +224,6 @@ def ecg_lead(
         landmarks={"base": centerline[0], "electrode": skin},
         world_from_tool=world_from_tool,
     )
-
-
-def _positive(name: str, value: ArrayLike) -> Scalar:
-    number = jnp.asarray(value, float)
-    require_shape(name, number, ())
-    require_positive(name, number, "mm")
-    return number
 
 
 def _path(name: str, points: ArrayLike) -> Float[Array, "points 3"]:

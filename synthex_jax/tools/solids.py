@@ -18,6 +18,7 @@ from jaxtyping import Array, Float
 
 from synthex_jax.checks import (
     is_concrete,
+    positive_scalar,
     require,
     require_finite,
     require_not_negative,
@@ -89,7 +90,7 @@ class Sphere:
         Raises:
             ValueError: for a center that is no point, a radius that is not positive.
         """
-        return cls(_point("center", center), _positive("radius", radius))
+        return cls(_point("center", center), positive_scalar("radius", radius, "mm"))
 
     def intervals(
         self, origin: Vector3, directions: Points
@@ -215,7 +216,7 @@ class Cylinder(_Axial):
             ValueError: for ends that are no points, or the same; a radius that is not
                 positive.
         """
-        return cls(*_ends(start, end), _positive("radius", radius))
+        return cls(*_ends(start, end), positive_scalar("radius", radius, "mm"))
 
     def intervals(
         self, origin: Vector3, directions: Points
@@ -250,7 +251,7 @@ class Capsule(_Axial):
             ValueError: for ends that are no points, or the same; a radius that is not
                 positive.
         """
-        return cls(*_ends(start, end), _positive("radius", radius))
+        return cls(*_ends(start, end), positive_scalar("radius", radius, "mm"))
 
     def intervals(
         self, origin: Vector3, directions: Points
@@ -349,8 +350,8 @@ class Tube(_Axial):
                 positive; a bore as wide as the bar.
         """
         outer, inner = (
-            _positive("radius", radius),
-            _positive("bore_radius", bore_radius),
+            positive_scalar("radius", radius, "mm"),
+            positive_scalar("bore_radius", bore_radius, "mm"),
         )
         if is_concrete(outer, inner):
             require(
@@ -383,13 +384,6 @@ def _point(name: str, value: ArrayLike) -> Vector3:
     require_shape(name, point, (3,))
     require_finite(name, point)
     return point
-
-
-def _positive(name: str, value: ArrayLike) -> Scalar:
-    number = jnp.asarray(value, float)
-    require_shape(name, number, ())
-    require_positive(name, number, "mm")
-    return number
 
 
 def _ends(start: ArrayLike, end: ArrayLike) -> tuple[Vector3, Vector3]:

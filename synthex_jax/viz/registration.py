@@ -20,7 +20,7 @@ from PIL import ImageDraw, ImageFont
 from synthex_jax.checks import require, require_positive
 from synthex_jax.geometry.camera import Camera
 from synthex_jax.geometry.transform import RigidTransform
-from synthex_jax.registration.history import AnyHistory, History
+from synthex_jax.registration.history import History
 from synthex_jax.registration.pyramid import Level, coarsened
 from synthex_jax.registration.register import BodyHistory
 from synthex_jax.rendering import line_integrals
@@ -136,7 +136,8 @@ def draw_convergence(
     errors: Mapping[str, ArrayLike] | None = None,
 ) -> None:
     """As ``convergence``, in a figure or a part of one."""
-    taken = _taken(history)
+    taken = history.taken()
+    _require_taken(taken)
     level = np.asarray(taken.level)
     curves = [{"cost": taken.cost}, {"movement, mm": taken.movement}]
     curves += [errors] if errors else []
@@ -161,7 +162,7 @@ def registration_animation(
     fixed: ArrayLike,
     body: Volume,
     camera: Camera,
-    history: History,
+    history: BodyHistory,
     *,
     seconds: float = 5.0,
 ) -> Path:
@@ -186,7 +187,8 @@ def registration_animation(
         ValueError: for another suffix, a history of no iterations, an image of another
             shape than the camera's, and seconds that are not positive.
     """
-    taken = _taken(history)
+    taken = history.taken()
+    _require_taken(taken)
     image = np.asarray(fixed, dtype=np.float32)
     require(
         image.shape == camera.shape,
@@ -204,12 +206,11 @@ def registration_animation(
     )
 
 
-def _taken(history: AnyHistory) -> AnyHistory:
-    taken = history.taken()
+def _require_taken(history: History) -> None:
     require(
-        len(taken.level) > 0, "history must hold at least one iteration, none was taken"
+        len(history.level) > 0,
+        "history must hold at least one iteration, none was taken",
     )
-    return taken
 
 
 def _colored(gray: UInt8[np.ndarray, "r c"]) -> UInt8[np.ndarray, "r c 3"]:
