@@ -145,22 +145,14 @@ def register_tool(
             not agree, a start that is not in the beam, joints of a rigid tool, and a
             similarity that the optimizer or the search cannot take.
 
-    Example:
-        >>> import jax.numpy as jnp, synthex_jax as sx
-        >>> from synthex_jax.registration.pyramid import Level
-        >>> from synthex_jax.registration.tool_in_view import attenuation_of
-        >>> wire = sx.instruments.k_wire(length=60.0, diameter=3.0)
-        >>> camera = sx.CArm.generic().resized((60, 60)).at()
-        >>> truth = sx.RigidTransform.from_twist([0.0, 1.2, 0.4, 4.0, -6.0, 3.0])
-        >>> fixed = attenuation_of(wire.at(truth), camera, jnp.asarray(60.0))
-        >>> start = sx.RigidTransform.from_twist([0.0, 1.1, 0.5, 6.0, 0.0, 0.0])
-        >>> level = Level.create(60, 1.0, tolerance=0.01)
-        >>> found = sx.register_tool(
-        ...     [fixed], wire, [camera], start, axisymmetric=True, levels=[level]
-        ... )
-        >>> tip = camera.project(found.tool.world_landmarks()["tip"])
-        >>> bool(abs(tip - camera.project(truth.translation)).max() < 0.1)
-        True
+    Example::
+
+        camera = carm.at(0.2, isocenter=body.center)
+        found = sx.register_tool(
+            [fixed], ContinuumManipulator.create(), [camera], pose, jnp.zeros(5),
+            background=[sx.line_integrals(body, camera)],
+        )
+        found.tool.world_landmarks()["tip"], found.in_plane_std["tip"]
     """
     values = jnp.asarray(joints, float)
     maker = Rigid(tool) if isinstance(tool, Tool) else tool

