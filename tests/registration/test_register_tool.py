@@ -107,7 +107,7 @@ def test_pose_and_joints_of_a_manipulator_over_bone(manipulator):
         history.world_from_tool[-1], result.tool.world_from_tool.matrix, atol=1e-3
     )
     # The same program: nothing of the tool is in the image.
-    away = sx.RigidTransform.from_twist([0, 0, 0, 0, 400.0, 0]) @ POSE
+    away = sx.RigidTransform.from_twist([0, 0, 0, 300.0, 0, 0]) @ POSE
     lost = found(fixed, behind, away, ANGLES)
     assert int(lost.status) == Status.NO_OVERLAP
     assert not np.any(np.isnan(np.asarray(lost.covariance)))
