@@ -86,7 +86,7 @@ class Problem(Protocol[State]):
         """The state after a step."""
         ...
 
-    def spread(self, rotation: float, translation: float) -> Float[np.ndarray, "n"]:
+    def spread(self, rotation: float, translation: float) -> Step:
         """Standard deviations of the unknowns where poses are spread so much.
 
         Args:

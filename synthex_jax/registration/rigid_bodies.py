@@ -136,10 +136,10 @@ class RigidBodies:
         del state
         return jnp.zeros(0, self.fixed[0].dtype)
 
-    def spread(self, rotation: float, translation: float) -> Float[np.ndarray, "n"]:
+    def spread(self, rotation: float, translation: float) -> Step:
         """Of the twists; lenses are not spread."""
         twists = np.tile(np.repeat([rotation, translation], 3), len(self.bodies))
-        return np.pad(twists, (0, self.size - len(twists)))
+        return jnp.asarray(np.pad(twists, (0, self.size - len(twists))), float)
 
     def moved(self, state: Cameras, step: Step) -> Cameras:
         """Each body's cameras after its twist about its center, and their lenses."""

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Int, PyTree
 from synthex_jax.checks import require
 from synthex_jax.registration.course import Course
 from synthex_jax.registration.levenberg_marquardt import LevenbergMarquardt
-from synthex_jax.registration.problem import Problem, distance
+from synthex_jax.registration.problem import Problem, Step, distance
 from synthex_jax.registration.pyramid import Level
 from synthex_jax.registration.similarity import NCC, LeastSquares
 
@@ -104,13 +104,13 @@ class Search:
         chosen = [jax.tree.map(lambda leaf, i=i: leaf[i], courses.state) for i in best]
         return [problem.with_state_of(state, one) for one in chosen]
 
-    def _steps(self, spread: Float[np.ndarray, "n"]) -> Float[Array, "starts n"]:
+    def _steps(self, spread: Step) -> Float[Array, "starts n"]:
         """Quasi-random, normally distributed, zero first."""
         from scipy.stats import norm, qmc
 
         uniform = qmc.Halton(len(spread), rng=_SEED).random(self.starts - 1)
-        steps = np.vstack([np.zeros(len(spread)), norm.ppf(uniform) * spread])
-        return jnp.asarray(steps, float)
+        normal = np.vstack([np.zeros(len(spread)), norm.ppf(uniform)])
+        return jnp.asarray(normal, float) * spread
 
 
 @partial(jax.jit, static_argnums=(0, 5))

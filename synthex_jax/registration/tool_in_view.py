@@ -204,11 +204,11 @@ class ToolInView:
         bent = (state.joints - self.expected.joints) / self.joints_std
         return jnp.concatenate([off, bent])
 
-    def spread(self, rotation: float, translation: float) -> Float[np.ndarray, "n"]:
+    def spread(self, rotation: float, translation: float) -> Step:
         """Of the pose, and of the joints as much as the prior allows."""
         pose = np.repeat([rotation, translation], 3)[self._free]
-        joints = np.full(len(self.expected.joints), float(self.joints_std))
-        return np.concatenate([pose, joints])
+        joints = jnp.full(len(self.expected.joints), self.joints_std)
+        return jnp.concatenate([jnp.asarray(pose, float), joints])
 
     def moved(self, state: Configuration, step: Step) -> Configuration:
         """The tool moved in its own frame, and bent."""

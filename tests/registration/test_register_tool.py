@@ -149,6 +149,22 @@ def test_the_prior_counts_standard_deviations():
     assert abs(float(problem.prior(bent)[-2]) - 1) < 1e-5
 
 
+def test_starts_are_spread_where_the_prior_is_traced():
+    def spread(joints_std):
+        problem = ToolInView.create(
+            [jnp.eye(*SHAPE)],
+            DEVICE,
+            [view()],
+            Configuration(POSE, ANGLES),
+            joints_std=joints_std,
+            turns=False,
+        )
+        return problem.spread(0.2, 7.0)
+
+    wanted = [0.2, 0.2, 7, 7, 7, 0.1, 0.1, 0.1]
+    np.testing.assert_allclose(jax.jit(spread)(0.1), wanted, rtol=1e-6)
+
+
 def test_a_background_is_subtracted_whatever_its_curve(rng):
     behind = bones(view())
     tool = jnp.zeros(SHAPE).at[20:26, 10:60].set(2.0)
