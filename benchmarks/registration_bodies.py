@@ -2,19 +2,20 @@
 
 The true CT is made from the real one: each femur, by its labels, is taken out, soft
 tissue fills its place, and it is put back turned about the hip. The bodies that are
-registered are that CT without femurs, and the femurs less the soft tissue.
+registered are that CT without femurs, and the femurs less the soft tissue. Where the CT
+ends in the thighs its last slice is repeated: a femur that turns stays whole. Views
+turn about the middle between the femoral heads.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from registration_cts import Ct, load
-from registration_ours import camera_at
+from registration_ours import NEARBY, camera_at
 from registration_problems import CLASSES, Settings, Target
 from registration_targets import carm, radiograph, save
 
@@ -32,6 +33,9 @@ _TURN_DEG = 5.0
 # Height of a femoral head, mm: its uppermost part holds the joint's center.
 _HEAD = 45.0
 _MARGIN = 2  # voxels around a femur
+# How far the thighs go on below the CT, mm: a femur of 100 mm that turns by 15 degrees
+# about its head reaches 30 mm farther.
+_THIGHS = 36.0
 _POINTS = 120
 _START = "easy"
 
@@ -47,14 +51,22 @@ class Hips:
 
     def __init__(self, ct: Ct) -> None:
         assert ct.labels is not None, "a pelvis and femurs are told apart by labels"
-        self.about = ct.about
-        self._hu = np.asarray(ct.volume.data, np.float32)
-        self._affine = np.asarray(ct.volume.affine, np.float64)
-        labels = np.asarray(ct.labels.data)
+        hu, labels = np.asarray(ct.volume.data, np.float32), np.asarray(ct.labels.data)
+        affine = np.asarray(ct.volume.affine, np.float64)
+        assert affine[2, 2] > 0, "slices go up"
+        slices = round(_THIGHS / affine[2, 2])
+        below = ((0, 0), (0, 0), (slices, 0))
+        affine[:3, 3] -= slices * affine[:3, 2]
+        self._affine = affine
+        self._hu, labels = np.pad(hu, below, mode="edge"), np.pad(labels, below)
         masks = [labels == femur for femur in _FEMURS]
-        self._filled = np.where(np.isin(labels, _FEMURS), _SOFT_TISSUE, self._hu)
-        whole = ct.volume.attenuation()
-        filled = replace(ct.volume, data=jnp.asarray(self._filled)).attenuation()
+        empty = np.where(np.isin(labels, _FEMURS), _SOFT_TISSUE, self._hu)
+        empty[:, :, :slices] = empty[:, :, slices : slices + 1]
+        self._filled = empty
+        whole, filled = (
+            Volume.from_array(np.where(inside, self._hu, empty), affine).attenuation()
+            for inside in (labels > 0, False)
+        )
         difference = np.asarray(whole.data - filled.data)
         self.bodies = (
             filled,
@@ -65,6 +77,7 @@ class Hips:
             self._sample(mask) for mask in (np.isin(labels, _PELVIC_BONES), *masks)
         ]
         self._heads = [self._head(mask) for mask in masks]
+        self.about = np.mean(self._heads, axis=0)
 
     @classmethod
     def create(cls, name: str, data: Path | None) -> Hips:
@@ -171,6 +184,7 @@ def measure(hips: Hips, target: Target, folder: Path, settings: Settings) -> dic
         hips.bodies,
         cameras["start"],
         weights=jnp.asarray(kept["weights"]),
+        search=NEARBY,
     )
     line: dict = {"key": f"{target.name} hips", "status": int(found.status)}
     for i, name in enumerate(NAMES):

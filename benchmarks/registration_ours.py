@@ -15,7 +15,7 @@ from synthex_jax.registration.register import Registration, register
 from synthex_jax.registration.search import Search
 
 # Of starts that are nearly right, a few others nearby are enough.
-_NEARBY = Search.create(
+NEARBY = Search.create(
     rotation=float(np.deg2rad(5)), translation=10.0, starts=8, kept=3
 )
 # An optimum is reached where all targets stay within this of it in the mean, mm.
@@ -24,7 +24,7 @@ _REACHED = 0.1
 
 def _ours(problem: Problem, body: sx.Volume) -> Registration:
     """The method under test: all that is known is in the problem."""
-    search = _NEARBY if problem.level == "easy" else Search.create()
+    search = NEARBY if problem.level == "easy" else Search.create()
     return register(
         jnp.asarray(problem.image),
         body,

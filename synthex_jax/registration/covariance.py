@@ -18,9 +18,9 @@ of the model, not noise. Its standard deviation is that of the pixels around, an
 neighbors are as correlated as they are on average, which a detector's blur makes them
 (kernel weights of Newey and West 1987, Econometrica 55).
 
-A prior adds its curvature L to H. It is off by as much as it says, so that
-$t = (H + L)^{-1} (G n + e)$ with e of covariance ``PRIOR`` L: where images show
-nothing, the prior's own covariance is what is left.
+A prior of weight w and Jacobian P adds its curvature $L = w P^T P$ to H. It is off by
+as much as it says, so that $t = (H + L)^{-1} (G n + e)$ with e of covariance w L: where
+images show nothing, the prior's own covariance is what is left.
 """
 
 from __future__ import annotations
@@ -35,7 +35,6 @@ from jaxtyping import Array, Float, PyTree
 
 from synthex_jax.numerics import at_least, product
 from synthex_jax.registration.problem import (
-    PRIOR,
     Problem,
     Step,
     metrics,
@@ -95,19 +94,19 @@ def uncertainty(similarity: Similarity, problem: Problem, state: PyTree) -> Unce
         total = total + similarity(image, fixed, weights)
         curvature = curvature + h
         meat = meat + _noise_through(g, noise, (weights > 0).astype(noise.dtype))
-    held = _held(similarity, problem, state)
+    # C is half the squares, or the negative of what has none.
+    weight = problem.prior_weight * (1 if isinstance(similarity, LeastSquares) else 2)
+    held = weight * _prior_curvature(problem, state)
     white = whitening(metrics(movements(problem, state), depth=1.0))
-    covariance = _sandwich(curvature + held, meat + PRIOR * held, white)
+    covariance = _sandwich(curvature + held, meat + weight * held, white)
     mean = total / len(images)
     return Uncertainty(mean, covariance, *_spreads(covariance, problem, state))
 
 
-def _held(similarity: Similarity, problem: Problem, state: PyTree) -> Square:
-    """Curvature of what the prior adds to C."""
+def _prior_curvature(problem: Problem, state: PyTree) -> Square:
     expected = lambda step: problem.prior(problem.moved(state, step))
     slopes = jax.jacfwd(expected)(no_step(problem))
-    half = 1 if isinstance(similarity, LeastSquares) else 2
-    return half * PRIOR * product(slopes.T, slopes)
+    return product(slopes.T, slopes)
 
 
 def _second_derivatives(

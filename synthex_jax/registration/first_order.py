@@ -15,7 +15,6 @@ from synthex_jax.checks import require
 from synthex_jax.numerics import product
 from synthex_jax.registration.course import Course, Trace
 from synthex_jax.registration.problem import (
-    PRIOR,
     Problem,
     Step,
     length,
@@ -103,7 +102,7 @@ def _improved(
             similarity(*triple)
             for triple in zip(images, problem.fixed, problem.weights, strict=True)
         ]
-        held = PRIOR * jnp.sum(problem.prior(moved) ** 2)
+        held = problem.prior_weight * jnp.sum(problem.prior(moved) ** 2)
         return held - sum(values[1:], start=values[0]), images
 
     def advanced(state: _State) -> _State:

@@ -27,7 +27,6 @@ from synthex_jax.checks import require
 from synthex_jax.numerics import product
 from synthex_jax.registration.course import Course, Trace
 from synthex_jax.registration.problem import (
-    PRIOR,
     Movements,
     Problem,
     Step,
@@ -129,7 +128,7 @@ def residual_jacobian(
                 images, problem.fixed, problem.weights, strict=True
             )
         ]
-        prior = np.sqrt(PRIOR) * problem.prior(moved)
+        prior = np.sqrt(problem.prior_weight) * problem.prior(moved)
         r = jnp.concatenate([*parts, prior])
         return r, (r, images)
 

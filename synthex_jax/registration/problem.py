@@ -36,9 +36,6 @@ Movements: TypeAlias = tuple[Float[Array, "_ 3 _"], ...]
 
 Metrics: TypeAlias = Float[Array, "things n n"]
 
-PRIOR = 1e-3
-"""What a standard deviation off costs, of a similarity up to 1: what noise is worth."""
-
 State = TypeVar("State", bound=Any)
 
 
@@ -77,9 +74,14 @@ class Problem(Protocol[State]):
     def prior(self, state: State) -> Float[Array, "_"]:
         """How far from where it is expected, in standard deviations.
 
-        None where nothing is expected. ``PRIOR`` times their squares adds to the
-        dissimilarity, which holds what images do not show.
+        None where nothing is expected. ``prior_weight`` times their squares adds to
+        the dissimilarity, which holds what images do not show.
         """
+        ...
+
+    @property
+    def prior_weight(self) -> float:
+        """What a standard deviation off costs, of a similarity up to 1."""
         ...
 
     def moved(self, state: State, step: Step) -> State:

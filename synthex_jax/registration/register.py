@@ -22,7 +22,7 @@ from synthex_jax.registration.rigid_bodies import Cameras, RigidBodies
 from synthex_jax.registration.search import Search
 from synthex_jax.registration.similarity import Similarity
 from synthex_jax.registration.stages import solved
-from synthex_jax.typing import Image, Scalar
+from synthex_jax.typing import ArrayLike, Image, Scalar
 from synthex_jax.volumes.volume import Volume
 
 
@@ -171,6 +171,7 @@ def register_bodies(
     bodies: Sequence[Volume],
     starts: Sequence[Camera],
     *,
+    starts_std: ArrayLike | None = 20.0,
     similarity: Similarity = GradientCorrelationRatio(),
     weights: Weights | None = None,
     levels: Sequence[Level] = LEVELS,
@@ -183,11 +184,24 @@ def register_bodies(
 
     Each body has a camera of its own: the radiograph's, as the body's frame has it. The
     bodies' line integrals add up. All else is as in ``register``.
+
+    A body that shows little would run off in depth or out of the image while the others
+    find their places. Each is held near its start, by less the more pixels a level has:
+    a start off by ``starts_std``, mm, in the root mean square over a body counts as one
+    standard deviation. The default is what 5 degrees and 10 mm about and along each
+    axis make of a femur; None holds nothing. Where starts are off by that much, a
+    ``Search`` of a few others nearby tells the optima apart.
     """
     views = None if weights is None else [weights]
     cameras = tuple((start,) for start in starts)
     problem = RigidBodies.create(
-        [fixed], bodies, cameras, views, projector=projector, unknown=unknown
+        [fixed],
+        bodies,
+        cameras,
+        views,
+        projector=projector,
+        starts_std=starts_std,
+        unknown=unknown,
     )
     return _registration(problem, cameras, similarity, levels, optimizer, search)
 

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from synthex_jax.checks import is_concrete, require
+from synthex_jax.checks import is_concrete, positive_scalar, require
 from synthex_jax.geometry.camera import Camera
 from synthex_jax.nouns import noun
 from synthex_jax.projectors.joseph import Joseph
@@ -34,7 +34,7 @@ from synthex_jax.registration.pyramid import (
     factor_of,
     full_camera,
 )
-from synthex_jax.typing import Image, Points
+from synthex_jax.typing import ArrayLike, Image, Points, Scalar
 from synthex_jax.volumes.volume import Volume
 
 Cameras: TypeAlias = tuple[tuple[Camera, ...], ...]
@@ -45,6 +45,9 @@ _MOST_ATTENUATION = 20.0
 # A view in which less than this share of the weighted pixels lies behind the bodies
 # says nothing about their poses.
 _LEAST_OVERLAP = 0.01
+# What a standard deviation off costs, in single pixels' shares of the similarity: a
+# thousandth where images have 50 by 50 of them.
+_PRIOR_PIXELS = 2.5
 # Noise of a reconstruction swings around 0 by a tenth of water.
 _LEAST_ATTENUATION = -0.02
 
@@ -62,6 +65,9 @@ class RigidBodies:
         weights: one (rows, cols) a view, not negative.
         bodies: volumes in 1/mm, whose projections add up.
         projector: how to integrate.
+        expected: what the bodies are held near, as far as images do not show them.
+        starts_std: (), mm, how far from there a body's box may be, root mean square;
+            None where nothing is expected.
         unknown: what of the lenses is unknown, static.
         axes: principal axis of each body in each view, None where it is chosen in the
             call, static.
@@ -71,6 +77,8 @@ class RigidBodies:
     weights: tuple[Image, ...]
     bodies: tuple[Volume, ...]
     projector: Joseph
+    expected: Cameras
+    starts_std: Scalar | None
     unknown: Intrinsics = field(metadata={"static": True})
     axes: tuple[tuple[int | None, ...], ...] = field(metadata={"static": True})
 
@@ -83,9 +91,10 @@ class RigidBodies:
         weights: Sequence[Weights] | None = None,
         *,
         projector: Joseph = Joseph(),
+        starts_std: ArrayLike | None = None,
         unknown: Intrinsics = Intrinsics(),
     ) -> RigidBodies:
-        """With all that can be wrong checked.
+        """With all that can be wrong checked; bodies are expected where they start.
 
         Raises:
             ValueError: for images that are constant, not finite or of another shape
@@ -107,7 +116,18 @@ class RigidBodies:
             for camera in views:
                 require_between("start", "the body", body.center, camera)
         axes = tuple(tuple(projector.axis for _ in views) for views in cameras)
-        return cls(images, weights, tuple(bodies), projector, unknown, axes)
+        if starts_std is not None:
+            starts_std = positive_scalar("starts_std", starts_std, "mm")
+        return cls(
+            images,
+            weights,
+            tuple(bodies),
+            projector,
+            cameras,
+            starts_std,
+            unknown,
+            axes,
+        )
 
     @property
     def size(self) -> int:
@@ -131,10 +151,24 @@ class RigidBodies:
         """Whether every view shows enough of the bodies' sum."""
         return least_share(images, self.weights) > _LEAST_OVERLAP
 
-    def prior(self, state: Cameras) -> Float[Array, "0"]:
-        """None: images show the poses."""
-        del state
-        return jnp.zeros(0, self.fixed[0].dtype)
+    def prior(self, state: Cameras) -> Float[Array, "_"]:
+        """How far the points of each body's box are from where they are expected."""
+        if self.starts_std is None:
+            return jnp.zeros(0, self.fixed[0].dtype)
+        parts = []
+        for body, views, expected in zip(
+            self.bodies, state, self.expected, strict=True
+        ):
+            points = _box_points(body)
+            seen = views[0].camera_from_world.apply(points)
+            off = seen - expected[0].camera_from_world.apply(points)
+            parts.append(off.ravel() / (self.starts_std * np.sqrt(len(points))))
+        return jnp.concatenate(parts)
+
+    @property
+    def prior_weight(self) -> float:
+        """Less the more pixels there are, as noise goes that each has of its own."""
+        return _PRIOR_PIXELS / max(image.size for image in self.fixed)
 
     def spread(self, rotation: float, translation: float) -> Step:
         """Of the twists; lenses are not spread."""

@@ -40,6 +40,9 @@ Joints: TypeAlias = Float[Array, "joints"]
 
 # Along a side of a pixel: with one, edges move in steps, and the cost with them.
 _RAYS = 2
+# What a standard deviation off costs, of a similarity up to 1: what a view's noise and
+# a background's errors are worth.
+_PRIOR_WEIGHT = 1e-3
 # Share of the weighted pixels: a wire along the beam covers some ten of 200 x 200.
 _LEAST_SEEN = 1e-4
 
@@ -203,6 +206,11 @@ class ToolInView:
         off = (seen - expected).ravel() / self.surface_std
         bent = (state.joints - self.expected.joints) / self.joints_std
         return jnp.concatenate([off, bent])
+
+    @property
+    def prior_weight(self) -> float:
+        """The same at all levels: what a tool's model lacks grows with the pixels."""
+        return _PRIOR_WEIGHT
 
     def spread(self, rotation: float, translation: float) -> Step:
         """Of the pose, and of the joints as much as the prior allows."""

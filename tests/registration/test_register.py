@@ -115,6 +115,39 @@ def test_bodies_that_overlap_are_found_one_by_one(body, fixed):
         assert errors(views[0], truth)[0] < 0.3
 
 
+def test_a_body_that_shows_nothing_stays_where_it_is_expected(body, fixed):
+    truth = view()
+    glass = replace(body, data=1e-9 * body.data)
+    start = truth.moved(0.5 * START, about=MIDDLE)
+    options = {"similarity": NCC(), "levels": LEVELS}
+    result = register_bodies(
+        fixed, [body, glass], [start, start], starts_std=7.0, **options
+    )
+    # Pixels of 8 mm and few of them leave the prior a say in what shows, too.
+    assert errors(result.cameras[0][0], truth)[0] < 0.5
+    assert sum(errors(result.cameras[1][0], start)) < 1e-3
+    # What is left is what was known before: 7 mm along each axis.
+    np.testing.assert_allclose(result.depth_std[1], 7.0, rtol=0.01)
+    np.testing.assert_allclose(result.in_plane_std[1], 7.0, rtol=0.01)
+    assert float(result.in_plane_std[0, 0]) < 1
+    free = register_bodies(
+        fixed, [body, glass], [start, start], starts_std=None, **options
+    )
+    assert np.all(np.isinf(np.asarray(free.depth_std)))
+
+
+def test_bodies_are_held_by_the_mean_square_of_their_movement(body, fixed):
+    start = view()
+    problem = RigidBodies.create([fixed], [body], ((start,),), starts_std=3.0)
+    twist = np.array([0.02, 0.0, 0.0, 1.0, 2.0, -2.0])
+    state = ((start.moved(twist, about=MIDDLE),),)
+    # Of a uniform distribution over the box, turned about the first axis, and shifted.
+    half = np.asarray(body.spacing) * np.asarray(body.shape) / 2
+    mean_square = 0.02**2 * np.sum(half[1:] ** 2) / 3 + 9.0
+    found = jnp.sum(problem.prior(state) ** 2)
+    np.testing.assert_allclose(found, mean_square / 9, rtol=0.02)
+
+
 def test_adam_finds_what_has_no_residuals(body, fixed):
     truth = view()
     cameras = ((truth.moved(0.5 * START, about=MIDDLE),),)
