@@ -92,7 +92,8 @@ class Run:
         options = self.options
         prepare(self.targets, self.folder, self.settings, options.data, options.workers)
         every = [(t, level) for t in self.targets for level in options.classes]
-        few = [(t, k) for t, k in every if t in self.targets[: options.peer_problems]]
+        chosen = self.targets[: options.peer_problems]
+        few = [(t, k) for t, k in every if t in chosen and k in options.peer_classes]
         present = [name for name in options.contenders if _is_installed(name)]
         lines = {
             name: self._contender(name, every if name == OURS else few)
@@ -229,7 +230,7 @@ class Run:
         if len(found) < 2 or OURS not in found:
             return {}
         levels: dict[str, dict] = {}
-        for level in self.options.classes:
+        for level in self.options.peer_classes:
             levels[level] = {
                 name: summary(
                     [
@@ -302,6 +303,9 @@ def _options() -> argparse.Namespace:
         help=f"of {OURS}; {'; '.join(_PEERS)}",
     )  # fmt: skip
     parser.add_argument(
+        "--peer-classes", nargs="+", choices=list(CLASSES), help="as --classes"
+    )
+    parser.add_argument(
         "--peer-problems", type=int, default=3, help="radiographs for the peers (3)"
     )
     parser.add_argument(
@@ -330,6 +334,9 @@ def _options() -> argparse.Namespace:
     options.cts = options.cts or (["phantom"] if quick else available(options.data))
     options.cts = options.cts or ["phantom"]
     options.classes = options.classes or (["easy"] if quick else list(CLASSES))
+    options.peer_classes = [
+        k for k in options.classes if k in (options.peer_classes or options.classes)
+    ]
     options.contenders = options.contenders or ([OURS] if quick else [OURS, *_PEERS])
     for name, small, full in _COUNTS:
         if getattr(options, name) is None:

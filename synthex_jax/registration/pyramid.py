@@ -59,11 +59,14 @@ class Level:
 
 
 LEVELS = (
-    Level(pixels=50, spacing=8.0, tolerance=0.5),
-    Level(pixels=100, spacing=4.0, tolerance=0.2),
+    Level(pixels=50, spacing=8.0, tolerance=3.0),
+    Level(pixels=100, spacing=4.0, tolerance=1.0),
     Level(pixels=200, spacing=2.0, tolerance=0.02),
 )
-"""From a rendering in a millisecond to the resolution that accuracy asks for."""
+"""From a rendering in a millisecond to the resolution that accuracy asks for.
+
+The optima of the coarse ones are off by millimeters: steps between them buy nothing.
+"""
 
 
 @partial(jax.jit, static_argnums=2)
