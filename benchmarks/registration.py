@@ -138,8 +138,10 @@ class Run:
         done = _read(path)
         missing = [p for p in problems if f"{p[0].name} {p[1]}" not in done]
         stem = name.replace(" ", "-")
-        check = self.folder / f"check-{stem}.npy"
-        if missing:
+        # All render the same view, so that their images can be compared.
+        shown, level = self.targets[0], self.options.classes[0]
+        check = self.folder / f"check-{stem}-{shown.name}-{level}.npy"
+        if missing or not check.exists():
             print(f"{name}: {len(missing)} of {len(problems)} problems", flush=True)
             spec = {
                 "contender": name,
@@ -151,11 +153,7 @@ class Run:
                 "lines": str(path),
                 "check": str(check),
                 "problems": [(t.ct, t.number, level) for t, level in missing],
-                "check_problem": (
-                    problems[0][0].ct,
-                    problems[0][0].number,
-                    problems[0][1],
-                ),
+                "check_problem": (shown.ct, shown.number, level),
             }
             spec_path = self.folder / f"spec-{stem}.json"
             spec_path.write_text(json.dumps(spec))
