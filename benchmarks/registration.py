@@ -165,12 +165,14 @@ class Run:
 
     def _lines(self, name: str) -> Path:
         """Where a contender's results are kept: under another name for other code."""
-        code = hashlib.sha256(
-            Path(__file__).with_name(f"{_MODULES.get(name, name)}.py").read_bytes()
-        )
-        if _MODULES.get(name) != "registration_peers":
-            for file in sorted(Path(sx.__file__).parent.rglob("*.py")):
-                code.update(file.read_bytes())
+        module = _MODULES.get(name, name)
+        files = [Path(__file__).with_name(f"{module}.py")]
+        if module != "registration_peers":
+            files.append(Path(__file__).with_name("registration_ours.py"))
+            files += sorted(Path(sx.__file__).parent.rglob("*.py"))
+        code = hashlib.sha256()
+        for file in files:
+            code.update(file.read_bytes())
         stem = name.replace(" ", "-")
         tag = f"s{self.options.seed}-v{self.settings.digest}-{code.hexdigest()[:8]}"
         return self.folder / f"results-{stem}-{tag}.jsonl"

@@ -38,6 +38,8 @@ _MARGIN = 2  # voxels around a femur
 _THIGHS = 36.0
 _POINTS = 120
 _START = "easy"
+# Of the radiographs: those of other code are other files.
+_VERSION = 2
 
 
 class Hips:
@@ -58,14 +60,15 @@ class Hips:
         below = ((0, 0), (0, 0), (slices, 0))
         affine[:3, 3] -= slices * affine[:3, 2]
         self._affine = affine
-        self._hu, labels = np.pad(hu, below, mode="edge"), np.pad(labels, below)
+        femurs = np.isin(labels, _FEMURS)
+        empty = np.where(femurs, np.float32(_SOFT_TISSUE), hu)
+        self._filled = np.pad(empty, below, mode="edge")
+        self._hu = np.where(np.pad(femurs, below), np.pad(hu, below), self._filled)
+        labels = np.pad(labels, below)
         masks = [labels == femur for femur in _FEMURS]
-        empty = np.where(np.isin(labels, _FEMURS), _SOFT_TISSUE, self._hu)
-        empty[:, :, :slices] = empty[:, :, slices : slices + 1]
-        self._filled = empty
         whole, filled = (
-            Volume.from_array(np.where(inside, self._hu, empty), affine).attenuation()
-            for inside in (labels > 0, False)
+            Volume.from_array(data, affine).attenuation()
+            for data in (self._hu, self._filled)
         )
         difference = np.asarray(whole.data - filled.data)
         self.bodies = (
@@ -133,7 +136,7 @@ class Hips:
 def path(target: Target, folder: Path, settings: Settings) -> Path:
     """The file of a radiograph: as a target's, with poses of three bodies."""
     whole = target.path(folder, settings)
-    return whole.with_name(f"hips-{whole.name}")
+    return whole.with_name(f"hips{_VERSION}-{whole.name}")
 
 
 def render(hips: Hips, target: Target, folder: Path, settings: Settings) -> None:

@@ -99,8 +99,8 @@ class RigidBodies:
         Raises:
             ValueError: for images that are constant, not finite or of another shape
                 than their camera; for weights of another shape, negative or all zero;
-                for bodies in HU or with channels; and for bodies that are not between
-                source and detector.
+                for bodies in HU or with channels; for bodies that are not between
+                source and detector; and for a ``starts_std`` that is not positive.
         """
         require(len(fixed) > 0, "fixed must hold at least one image, got none")
         require(len(bodies) > 0, "bodies must hold at least one volume, got none")
@@ -152,7 +152,10 @@ class RigidBodies:
         return least_share(images, self.weights) > _LEAST_OVERLAP
 
     def prior(self, state: Cameras) -> Float[Array, "_"]:
-        """How far the points of each body's box are from where they are expected."""
+        """How far the points of each body's box are from where they are expected.
+
+        In the first view's frame: the others move with it.
+        """
         if self.starts_std is None:
             return jnp.zeros(0, self.fixed[0].dtype)
         parts = []

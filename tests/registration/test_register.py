@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import synthex_jax as sx
+from synthex_jax.registration.covariance import uncertainty
 from synthex_jax.registration.first_order import Adam
 from synthex_jax.registration.information import MutualInformation
 from synthex_jax.registration.intrinsics import Intrinsics
@@ -146,6 +147,26 @@ def test_bodies_are_held_by_the_mean_square_of_their_movement(body, fixed):
     mean_square = 0.02**2 * np.sum(half[1:] ** 2) / 3 + 9.0
     found = jnp.sum(problem.prior(state) ** 2)
     np.testing.assert_allclose(found, mean_square / 9, rtol=0.02)
+    # Half the pixels a side: as far off, and four times as firmly held.
+    level = Level.create(20, 10.0, tolerance=0.1)
+    small = problem.at_level(level)
+    off = jnp.sum(small.prior(problem.state_at(level, state)) ** 2)
+    np.testing.assert_allclose(off, mean_square / 9, rtol=0.1)
+    assert small.prior_weight == pytest.approx(4 * problem.prior_weight)
+
+
+def test_what_is_expected_is_left_where_a_similarity_has_no_residuals(body, fixed):
+    truth = view()
+    glass = replace(body, data=1e-9 * body.data)
+    state = ((truth,), (truth,))
+    problem = RigidBodies.create([fixed], [body, glass], state, starts_std=7.0)
+    unsure = uncertainty(MutualInformation(), problem, state)
+    np.testing.assert_allclose(unsure.depth[1], 7.0, rtol=0.01)
+
+
+def test_the_spread_of_starts_is_checked(body, fixed):
+    with pytest.raises(ValueError, match="starts_std must be positive"):
+        register_bodies(fixed, [body], [view()], starts_std=0.0)
 
 
 def test_adam_finds_what_has_no_residuals(body, fixed):
