@@ -6,7 +6,11 @@ ones. A similarity that allows for a gain alone takes the curve for a change of 
 and is wrong in depth by millimeters. The correlation ratio (Roche et al. 1998, MICCAI,
 LNCS 1496:1115) allows for any curve; polynomials, as in Guimond et al. 2001 (IEEE TMI
 20(1):58), make it a linear least squares problem, solved in closed form at each pose.
-Gradients leave out what scatter adds slowly.
+
+How much of the contrast scatter takes depends on all that is around a ray as well: the
+contrast left, and what gradients scatter itself has, vary slowly over the image, as in
+Periaswamy and Farid 2003 (IEEE TMI 22(7):865). Both are polynomials of the place, and
+fitted with the curve. Without them a femur behind a pelvis is turned by a degree.
 """
 
 from __future__ import annotations
@@ -26,13 +30,13 @@ from synthex_jax.registration.gradients import (
     image_gradient,
 )
 from synthex_jax.registration.similarity import (
-    centered,
     checked_weights,
     relative,
     rounding,
     scaled,
     standardized,
 )
+from synthex_jax.registration.trends import trend_gradients, trends
 from synthex_jax.registration.windows import require_room, window_minima
 from synthex_jax.typing import Image, Scalar
 
@@ -48,36 +52,46 @@ _DEPENDENT_BELOW = 1e-8
 class GradientCorrelationRatio:
     r"""How much of the fixed gradients a curve of the moving image explains.
 
-    With the polynomial $\phi$ of the moving image $m$ that fits best,
+    With the polynomials that fit best, $\phi$ of the moving image $m$, and $g$ and $b$
+    of a pixel's row and column,
 
-    $$ 1 - \min_\phi \sum_i w_i |\nabla f_i - \nabla \phi(m)_i - c|^2 /
-       \sum_i w_i |\nabla f_i - \bar{\nabla f}|^2, $$
+    $$ 1 - \min_{\phi, g, b} \sum_i
+       w_i |\nabla f_i - \nabla \phi(m)_i - g_i \nabla m_i - \nabla b_i|^2 /
+       \min_b \sum_i w_i |\nabla f_i - \nabla b_i|^2, $$
 
-    where $c$ allows for a slope across the image, as the heel effect makes it. From 0
-    to 1, the same for any gain and any offset of either image, of either sign: a
-    negative is as good as its positive. Where one of the images is constant or no
-    pixel counts it is 0, with derivative 0.
+    where $g$ is how the contrast varies over the image, and $b$, of the degree of $g$
+    and at least a plane, what is added to it: scatter, and the heel effect. From 0 to
+    1, the same for any gain and any offset of either image, of either sign: a negative
+    is as good as its positive. Where one of the images is constant or no pixel counts
+    it is 0, with derivative 0.
 
-    The residuals are the differences over the norm of the fixed image's gradients;
-    their squares sum to $1 - \mathrm{value}$.
+    The residuals are the differences over the root of the denominator; their squares
+    sum to $1 - \mathrm{value}$.
 
     Attributes:
-        degree: of the polynomial, static; 1 is a gain.
+        degree: of the curve, static; 1 is a gain.
         sigma: standard deviation of the smoothing before the gradients, pixels, static.
+        trend: degree of what varies over the image, static; 0 is a contrast that is
+            the same everywhere.
     """
 
     degree: int = field(default=3, metadata={"static": True})
     sigma: float = field(default=1.0, metadata={"static": True})
+    trend: int = field(default=2, metadata={"static": True})
 
     @classmethod
-    def create(cls, degree: int = 3, *, sigma: float = 1.0) -> GradientCorrelationRatio:
-        """From the degree of the curve, and the width of the smoothing in pixels.
+    def create(
+        cls, degree: int = 3, *, sigma: float = 1.0, trend: int = 2
+    ) -> GradientCorrelationRatio:
+        """From the degrees of the curve and the trend, and the smoothing in pixels.
 
         Raises:
-            ValueError: for a degree outside 1 to 5, and a width below zero.
+            ValueError: for a degree outside 1 to 5, a trend outside 0 to 3, and a width
+                below zero.
         """
         require(1 <= degree <= 5, f"degree must be from 1 to 5, got {degree}")
-        return cls(degree, checked_sigma(sigma))
+        require(0 <= trend <= 3, f"trend must be from 0 to 3, got {trend}")
+        return cls(degree, checked_sigma(sigma), trend)
 
     def __call__(
         self, moving: Image, fixed: Image, weights: Image | None = None
@@ -104,28 +118,40 @@ def _residuals(
 ) -> Float[Array, "n"]:
     inner = window_minima(weights, filter_size(rule.sigma))
     both = jnp.stack([inner, inner])
-    shares = relative(both)
-    edges = _edges(standardized(fixed, weights)[0], inner, rule.sigma)
-    target, varies = scaled(edges, both, least=rounding(edges.dtype))
-    base = standardized(moving, weights)[0]
-    powers: list[_Edges] = []
-    for degree in range(1, rule.degree + 1):
-        edges = _edges(base**degree, inner, rule.sigma)
-        square = jnp.sum(shares * edges**2)
-        least = jnp.maximum(_DEPENDENT_BELOW * square, rounding(edges.dtype))
-        powers.append(scaled(_without(edges, powers, shares), both, least=least)[0])
-    residuals = safe_sqrt(shares) * _without(target, powers, shares)
+    edges = image_gradient(standardized(fixed, weights)[0], rule.sigma)
+    units: list[_Edges] = []
+    for slope in trend_gradients(inner, max(rule.trend, 1)):
+        units.append(_unit(jnp.asarray(slope), units, both))
+    target, varies = scaled(
+        _without(edges, units, both), both, least=rounding(edges.dtype)
+    )
+    for term in _terms(rule, standardized(moving, weights)[0]):
+        units.append(_unit(term, units, both))
+    residuals = safe_sqrt(relative(both)) * _without(target, units, both)
     unexplained = jnp.asarray((1 / residuals.size) ** 0.5, residuals.dtype)
     return jnp.where(varies, residuals, unexplained).ravel()
 
 
-def _edges(image: Image, inner: Float[Array, "down across"], sigma: float) -> _Edges:
-    """Gradients about their means."""
-    return jnp.stack([centered(g, inner) for g in image_gradient(image, sigma)])
+def _terms(rule: GradientCorrelationRatio, image: Image) -> list[_Edges]:
+    """Gradients of the powers of an image, and those whose contrast varies."""
+    powers = [
+        image_gradient(image**degree, rule.sigma)
+        for degree in range(1, rule.degree + 1)
+    ]
+    varying = [powers[0] * trend for trend in trends(powers[0][0], rule.trend)]
+    return [*powers, *varying]
 
 
-def _without(edges: _Edges, units: list[_Edges], shares: _Edges) -> _Edges:
+def _unit(edges: _Edges, units: list[_Edges], weights: _Edges) -> _Edges:
+    """What is new in edges, of mean square 1; zero where hardly anything is."""
+    square = jnp.sum(relative(weights) * edges**2)
+    least = jnp.maximum(_DEPENDENT_BELOW * square, rounding(edges.dtype))
+    return scaled(_without(edges, units, weights), weights, least=least)[0]
+
+
+def _without(edges: _Edges, units: list[_Edges], weights: _Edges) -> _Edges:
     """What is left of edges beside others that are orthogonal, of mean square 1."""
+    shares = relative(weights)
     for unit in units:
         edges = edges - jnp.sum(shares * edges * unit) * unit
     return edges

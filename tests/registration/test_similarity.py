@@ -131,34 +131,54 @@ def test_gradient_ncc_is_scipys(x64, sigma):
     np.testing.assert_allclose(GradientNCC.create(sigma)(a, b, w), expected, rtol=1e-9)
 
 
-@pytest.mark.parametrize("degree", [1, 3])
-def test_correlation_ratio_is_what_a_fit_of_powers_explains(x64, degree):
-    a, b, w = images()
+def explained(design, target):
+    """The share of a target's squares that columns can make."""
+    left = target - design @ np.linalg.lstsq(design, target)[0]
+    return 1 - np.sum(left**2) / np.sum(target**2)
+
+
+@pytest.mark.parametrize(("degree", "trend"), [(1, 0), (3, 0), (3, 1), (2, 2)])
+def test_correlation_ratio_is_what_a_fit_explains(x64, degree, trend):
+    """Powers, contrast that varies by row and column, and a slope that does."""
+    a, b, w = images(rows=18, cols=21)
     sigma, size = 0.7, 9
     rim = size // 2
     least = scipy.ndimage.minimum_filter(np.asarray(w), size)[rim:-rim, rim:-rim]
-    roots = np.sqrt(np.stack([least, least]) / (2 * least.sum()))
+    roots = np.sqrt(np.stack([least, least]))
+    edges = lambda image: np.stack(scipy_gradients(np.asarray(image), sigma))
+    row, col = np.indices(least.shape, float)
+    one, none = np.ones_like(row), np.zeros_like(row)
+    slopes = [(one, none), (none, one), (2 * row, none), (col, row), (none, 2 * col)]
+    gains = [row, col, row**2, row * col, col**2]
+    powers = [edges(((a - 3) / 10) ** (k + 1)) for k in range(degree)]
+    offered = {0: 0, 1: 2, 2: 5}[trend]
+    slopes = [np.stack(slope) for slope in slopes[: max(offered, 2)]]
+    columns = [*slopes, *powers, *(g * powers[0] for g in gains[:offered])]
+    flat = lambda parts: np.stack([(roots * part).ravel() for part in parts], axis=1)
+    target = flat([edges(b)])[:, 0]
+    alone, all_of_it = (explained(flat(x), target) for x in (slopes, columns))
+    rule = GradientCorrelationRatio.create(degree, sigma=sigma, trend=trend)
+    expected = 1 - (1 - all_of_it) / (1 - alone)
+    np.testing.assert_allclose(rule(a, b, w), expected, rtol=1e-8)
 
-    def edges(image):
-        parts = scipy_gradients(image, sigma)
-        return np.stack([p - np.average(p, weights=least) for p in parts])
 
-    design = [(roots * edges(np.asarray(a) ** (k + 1))).ravel() for k in range(degree)]
-    target = (roots * edges(b)).ravel()
-    _, left, *_ = np.linalg.lstsq(np.stack(design, 1), target)
-    rule = GradientCorrelationRatio.create(degree, sigma=sigma)
-    np.testing.assert_allclose(
-        rule(a, b, w), 1 - left[0] / (target @ target), rtol=1e-8
-    )
-    # A curve that the polynomial can follow takes nothing away.
-    if degree == 3:
-        x = (a - a.mean()) / 30
-        np.testing.assert_allclose(rule(a, x - 0.5 * x**2 + 0.2 * x**3), 1, rtol=1e-12)
+def test_correlation_ratio_follows_a_curve_and_a_background(x64):
+    a, _, _ = images()
+    x = (a - a.mean()) / 30
+    curve = x - 0.5 * x**2 + 0.2 * x**3
+    row, col = np.indices(a.shape) / 10
+    rule = GradientCorrelationRatio.create(sigma=0.7)
+    for background in (0, 1 - 2 * row + row**2 - row * col + 0.5 * col**2):
+        np.testing.assert_allclose(rule(a, curve + background), 1, rtol=1e-12)
+        np.testing.assert_allclose(rule(a, -curve + background), 1, rtol=1e-12)
+    plane = GradientCorrelationRatio.create(sigma=0.7, trend=0)
+    np.testing.assert_allclose(plane(a, curve - 2 * row + col), 1, rtol=1e-12)
+    assert plane(a, curve + row**2) < 0.999
 
 
 def test_correlation_ratio_takes_two_values_for_one_power():
     image = jnp.asarray(np.arange(20)[:, None] // 7 % 2 * np.ones(20), float)
-    rule = GradientCorrelationRatio.create(sigma=0.5)
+    rule = GradientCorrelationRatio.create(sigma=0.5, trend=0)
     assert float(rule(image, 3 - 2 * image)) == pytest.approx(1, abs=1e-5)
     assert float(rule(3 * image, image.T)) == pytest.approx(0, abs=1e-5)
 
@@ -385,6 +405,10 @@ def test_errors():
         MultiscaleNCC.create(shares=(0.0, 0.0))
     with pytest.raises(ValueError, match="floor must be positive"):
         GradientOrientation.create(floor=0.0)
+    with pytest.raises(ValueError, match="degree must be from 1 to 5, got 0"):
+        GradientCorrelationRatio.create(0)
+    with pytest.raises(ValueError, match="trend must be from 0 to 3, got 4"):
+        GradientCorrelationRatio.create(trend=4)
     with pytest.raises(ValueError, match="sigma must be a number of pixels"):
         GradientNCC.create(-1.0)
     with pytest.raises(ValueError, match="bins must be at least 5, got 4"):
