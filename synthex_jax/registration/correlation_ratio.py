@@ -10,7 +10,7 @@ LNCS 1496:1115) allows for any curve; polynomials, as in Guimond et al. 2001 (IE
 How much of the contrast scatter takes depends on all that is around a ray as well: the
 contrast left, and what gradients scatter itself has, vary slowly over the image, as in
 Periaswamy and Farid 2003 (IEEE TMI 22(7):865). Both are polynomials of the place, and
-fitted with the curve. Without them a femur behind a pelvis is turned by a degree.
+fitted with the curve. Without them a femur behind a pelvis may turn by a degree.
 """
 
 from __future__ import annotations

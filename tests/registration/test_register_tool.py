@@ -165,10 +165,13 @@ def test_starts_are_spread_where_the_prior_is_traced():
     np.testing.assert_allclose(jax.jit(spread)(0.1), wanted, rtol=1e-6)
 
 
-def test_a_background_is_subtracted_whatever_its_curve(rng):
+def test_a_background_is_subtracted_whatever_its_curve_and_contrast(rng):
     behind = bones(view())
     tool = jnp.zeros(SHAPE).at[20:26, 10:60].set(2.0)
+    row, col = np.indices(SHAPE) / max(SHAPE) - 0.5
+    contrast, veil = 0.3 * row * col - 0.2 * row, col - 0.8 * row**2
     curve = 0.3 + 1.5 * behind - 0.2 * behind**2 + 0.01 * behind**3
+    curve = curve + contrast * behind + veil
     noise = 0.01 * rng.standard_normal(SHAPE)
     weights = jnp.ones(SHAPE).at[:, :5].set(0)
     fixed = (curve + tool + noise).at[:, :5].set(100.0)
