@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import synthex_jax as sx
+from synthex_jax.registration.correlation_ratio import GradientCorrelationRatio
 from synthex_jax.registration.covariance import uncertainty
 from synthex_jax.registration.first_order import Adam
 from synthex_jax.registration.information import MutualInformation
@@ -84,6 +85,21 @@ def test_what_weighs_nothing_does_not_matter(body, fixed):
     blind, masked = (found(covered, body, start, weights=w) for w in (None, weights))
     assert errors(masked.camera, truth)[0] < 0.15
     assert errors(blind.camera, truth)[0] > 1
+
+
+def test_scatter_that_varies_over_the_image_is_no_movement(body, fixed):
+    row, col = np.indices(fixed.shape) / max(fixed.shape) - 0.5
+    scatter = (1 + row - col) * float(jnp.exp(-fixed).mean())
+    veiled = -jnp.log(jnp.exp(-fixed) + scatter)
+    truth = view()
+    start = truth.moved(START / 4, about=MIDDLE)
+
+    def off(trend):
+        similarity = GradientCorrelationRatio.create(trend=trend)
+        result = found(veiled, body, start, similarity=similarity)
+        return errors(result.camera, truth)[0]
+
+    assert off(2) < min(off(0) / 2, 0.4)
 
 
 @pytest.mark.slow
