@@ -7,10 +7,14 @@ and is wrong in depth by millimeters. The correlation ratio (Roche et al. 1998, 
 LNCS 1496:1115) allows for any curve; polynomials, as in Guimond et al. 2001 (IEEE TMI
 20(1):58), make it a linear least squares problem, solved in closed form at each pose.
 
-How much of the contrast scatter takes depends on all that is around a ray as well: the
-contrast left, and what gradients scatter itself has, vary slowly over the image, as in
-Periaswamy and Farid 2003 (IEEE TMI 22(7):865). Both are polynomials of the place, and
-fitted with the curve. Without them a femur behind a pelvis may turn by a degree.
+Scatter S on top of what passes straight, P, leaves of its gradients
+
+$$ \nabla f = \frac{P}{P + S} \nabla (-\log P) - \frac{\nabla S}{P + S}, $$
+
+and S depends on all that is around a ray. How much contrast is left, and what is added,
+varies slowly over the image, as in Periaswamy and Farid 2003 (IEEE TMI 22(7):865): both
+are polynomials of the place, and fitted with the curve. Without them a femur behind a
+pelvis may turn by a degree.
 """
 
 from __future__ import annotations
@@ -42,8 +46,8 @@ from synthex_jax.typing import Image, Scalar
 
 _Edges = Float[Array, "2 down across"]
 
-# What is left of a power beside those below it, as a share of its square: rounding
-# in float32 leaves some 1e-12, images of bone a percent.
+# What is left of a term beside those before it, as a share of its square: rounding in
+# float32 leaves some 1e-12, images of bone a percent.
 _DEPENDENT_BELOW = 1e-8
 
 
