@@ -92,12 +92,14 @@ def test_scatter_that_varies_over_the_image_is_no_movement(body, fixed):
     scatter = (1 + row - col) * float(jnp.exp(-fixed).mean())
     veiled = -jnp.log(jnp.exp(-fixed) + scatter)
     truth = view()
-    start = truth.moved(START / 4, about=MIDDLE)
+    start = ((truth.moved(START / 4, about=MIDDLE),),)
+    problem = RigidBodies.create([veiled], [body], start)
 
     def off(trend):
         similarity = GradientCorrelationRatio.create(trend=trend)
-        result = found(veiled, body, start, similarity=similarity)
-        return errors(result.camera, truth)[0]
+        optimizer = LevenbergMarquardt()
+        course = optimizer.improved(similarity, problem, start, tolerance=0.02)
+        return errors(course.state[0][0], truth)[0]
 
     assert off(2) < min(off(0) / 2, 0.4)
 
