@@ -121,17 +121,17 @@ def _residuals(
     rule: GradientCorrelationRatio, moving: Image, fixed: Image, weights: Image
 ) -> Float[Array, "n"]:
     inner = window_minima(weights, filter_size(rule.sigma))
-    both = jnp.stack([inner, inner])
+    shares = relative(jnp.stack([inner, inner]))
     edges = image_gradient(standardized(fixed, weights)[0], rule.sigma)
     units: list[_Edges] = []
     for slope in trend_gradients(inner, max(rule.trend, 1)):
-        units.append(_unit(jnp.asarray(slope), units, both))
+        units.append(_unit(jnp.asarray(slope), units, shares))
     target, varies = scaled(
-        _without(edges, units, both), both, least=rounding(edges.dtype)
+        _without(edges, units, shares), shares, least=rounding(edges.dtype)
     )
     for term in _terms(rule, standardized(moving, weights)[0]):
-        units.append(_unit(term, units, both))
-    residuals = safe_sqrt(relative(both)) * _without(target, units, both)
+        units.append(_unit(term, units, shares))
+    residuals = safe_sqrt(shares) * _without(target, units, shares)
     unexplained = jnp.asarray((1 / residuals.size) ** 0.5, residuals.dtype)
     return jnp.where(varies, residuals, unexplained).ravel()
 
@@ -146,16 +146,15 @@ def _terms(rule: GradientCorrelationRatio, image: Image) -> list[_Edges]:
     return [*powers, *varying]
 
 
-def _unit(edges: _Edges, units: list[_Edges], weights: _Edges) -> _Edges:
+def _unit(edges: _Edges, units: list[_Edges], shares: _Edges) -> _Edges:
     """What is new in edges, of mean square 1; zero where hardly anything is."""
-    square = jnp.sum(relative(weights) * edges**2)
+    square = jnp.sum(shares * edges**2)
     least = jnp.maximum(_DEPENDENT_BELOW * square, rounding(edges.dtype))
-    return scaled(_without(edges, units, weights), weights, least=least)[0]
+    return scaled(_without(edges, units, shares), shares, least=least)[0]
 
 
-def _without(edges: _Edges, units: list[_Edges], weights: _Edges) -> _Edges:
+def _without(edges: _Edges, units: list[_Edges], shares: _Edges) -> _Edges:
     """What is left of edges beside others that are orthogonal, of mean square 1."""
-    shares = relative(weights)
     for unit in units:
         edges = edges - jnp.sum(shares * edges * unit) * unit
     return edges

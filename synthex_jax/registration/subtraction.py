@@ -38,7 +38,7 @@ def subtracted(fixed: Image, background: Image, weights: Image) -> Image:
     span = jnp.where(high > low, high - low, 1)
     base = 2 * (background - low) / span - 1
     powers = [base**k for k in range(_DEGREE + 1)]
-    slow = [jnp.asarray(trend) for trend in trends(base, _TREND)]
+    slow = trends(base, _TREND)
     terms = [*powers, *slow, *(base * trend for trend in slow)]
     columns = jnp.stack(terms, axis=-1).reshape(base.size, -1)
     target, counts = fixed.ravel(), weights.ravel()

@@ -19,7 +19,8 @@ _Places: TypeAlias = tuple[Float[np.ndarray, "rows 1"], Float[np.ndarray, "cols"
 
 def trends(image: Image, degree: int) -> list[Float[np.ndarray, "rows cols"]]:
     """The products, for an image of such a shape: 2, 5 or 9 of degree 1, 2 or 3."""
-    return [_product(_places(image), *powers) for powers in _powers(degree)]
+    places = _places(image)
+    return [_product(places, i, j) for i, j in _powers(degree)]
 
 
 def trend_gradients(

@@ -137,7 +137,7 @@ def explained(design, target):
     return 1 - np.sum(left**2) / np.sum(target**2)
 
 
-@pytest.mark.parametrize(("degree", "trend"), [(1, 0), (3, 0), (3, 1), (2, 2)])
+@pytest.mark.parametrize(("degree", "trend"), [(1, 0), (3, 0), (3, 1), (2, 2), (1, 3)])
 def test_correlation_ratio_is_what_a_fit_explains(x64, degree, trend):
     """Powers, contrast that varies by row and column, and a slope that does."""
     a, b, w = images(rows=18, cols=21)
@@ -149,9 +149,12 @@ def test_correlation_ratio_is_what_a_fit_explains(x64, degree, trend):
     row, col = np.indices(least.shape, float)
     one, none = np.ones_like(row), np.zeros_like(row)
     slopes = [(one, none), (none, one), (2 * row, none), (col, row), (none, 2 * col)]
+    slopes += [(3 * row**2, none), (2 * row * col, row**2)]
+    slopes += [(col**2, 2 * row * col), (none, 3 * col**2)]
     gains = [row, col, row**2, row * col, col**2]
+    gains += [row**3, row**2 * col, row * col**2, col**3]
     powers = [edges(((a - 3) / 10) ** (k + 1)) for k in range(degree)]
-    offered = {0: 0, 1: 2, 2: 5}[trend]
+    offered = {0: 0, 1: 2, 2: 5, 3: 9}[trend]
     slopes = [np.stack(slope) for slope in slopes[: max(offered, 2)]]
     columns = [*slopes, *powers, *(g * powers[0] for g in gains[:offered])]
     flat = lambda parts: np.stack([(roots * part).ravel() for part in parts], axis=1)
